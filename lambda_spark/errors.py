@@ -1,0 +1,33 @@
+"""What a user can do wrong or lack: every message names the value and the remedy."""
+
+
+class LambdaSparkError(Exception):
+    """Base of all errors that are shown to the user as one sentence, without a stack trace."""
+
+
+class SettingsError(LambdaSparkError):
+    """Raised when a setting or an option has a value that cannot be used."""
+
+
+class EventFileError(LambdaSparkError):
+    """Raised when an event file is missing, unreadable, or has not the nine columns."""
+
+
+class TimeRangeError(LambdaSparkError):
+    """Raised when a requested time range is reversed, uneven, or outside the data."""
+
+
+class BrokerError(LambdaSparkError):
+    """Raised when Kafka cannot be reached, started, or has not the topic."""
+
+
+class SetUpError(LambdaSparkError):
+    """Raised when Java or a jar is missing."""
+
+
+class NotComputedError(LambdaSparkError):
+    """Raised when a table that is needed does not exist yet."""
+
+
+class UnknownUserError(LambdaSparkError):
+    """Raised when recommendations are asked for a user that no event names."""

@@ -1,0 +1,121 @@
+"""The settings: conf/lambda.toml holds every default, the environment (LAMBDA_*) and job options override it."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from lambda_spark.errors import SettingsError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+CONFIG_FILE = PROJECT_ROOT / "conf" / "lambda.toml"
+
+RankBy = Literal["trend_score", "total_pct_increase", "events"]
+CountBy = Literal["events", "users"]
+LeaveOut = Literal["purchased", "seen", "none"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(_Section):
+    """The broker and the topic that both layers read."""
+
+    bootstrap_servers: str
+    topic: str = Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    partitions: int = Field(ge=1)
+
+
+class IngestSettings(_Section):
+    """How the master dataset is fed."""
+
+    max_messages_per_trigger: int = Field(ge=1)
+
+
+class SpeedSettings(_Section):
+    """The speed layer's state and rhythm."""
+
+    shards: int = Field(ge=1)
+    state_partitions: int = Field(ge=1)
+    max_messages_per_trigger: int = Field(ge=1)
+    trigger: str
+
+
+class BrandSettings(_Section):
+    """What counts as browsing a brand, and how many brands are kept for a user."""
+
+    event_types: tuple[str, ...]
+    limit: int = Field(ge=1)
+
+
+class TrendSettings(_Section):
+    """The trend rule; `smoothing` and `min_events` follow the shop's size where they are None."""
+
+    days: int = Field(ge=1)
+    bucket: str
+    rank_by: RankBy
+    count_by: CountBy
+    top: int = Field(ge=1)
+    smoothing: float | None = Field(default=None, gt=0)
+    min_events: int | None = Field(default=None, ge=0)
+    weights: dict[str, float]
+
+
+class RecommendationSettings(_Section):
+    """The recommendation rule."""
+
+    top_trends: int = Field(ge=1)
+    per_user: int = Field(ge=1)
+    per_brand: int = Field(ge=1)
+    leave_out: LeaveOut
+    fallback: bool
+
+
+class Settings(BaseSettings):
+    """All settings. Precedence: job options, then LAMBDA_* variables, then conf/lambda.toml."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LAMBDA_", env_nested_delimiter="__", toml_file=CONFIG_FILE, extra="forbid", frozen=True
+    )
+
+    data_root: Path
+    kafka: KafkaSettings
+    ingest: IngestSettings
+    speed: SpeedSettings
+    brands: BrandSettings
+    trends: TrendSettings
+    recommendations: RecommendationSettings
+
+    @field_validator("data_root")
+    @classmethod
+    def _from_project_root(cls, value: Path) -> Path:
+        return PROJECT_ROOT / value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read options first, then the environment, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Load the settings; `overrides` are the values of job options, nested as in the file, e.g. kafka={"topic": "x"}.
+
+    Raises SettingsError, which names each bad setting and its value.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc'])} = {problem['input']!r}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise SettingsError(f"Cannot use these settings: {problems}. Every setting is in {CONFIG_FILE}.") from error
