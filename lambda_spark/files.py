@@ -1,0 +1,165 @@
+"""Event files: found, known by their content, and read record by record. Runs on executors: standard library only."""
+
+import csv
+import gzip
+import hashlib
+import zlib
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, TextIO, cast
+
+from lambda_spark.errors import EventFileError
+from lambda_spark.schemas import EVENT_COLUMNS
+
+_WIDTH = len(EVENT_COLUMNS)
+# A quoted field may span lines, but a stray quote must not swallow the rest of the file.
+_MAX_LINES = 100
+
+
+class Record(NamedTuple):
+    """One data record of an event file.
+
+    line: the physical line on which it starts; the header is line 1.
+    fields: its nine texts in the order of EVENT_COLUMNS, or None where it has not exactly nine fields.
+    raw: its text without the line end. Bytes that are no UTF-8 have become U+FFFD, here and in `fields`.
+    """
+
+    line: int
+    fields: list[str] | None
+    raw: str
+
+
+def find_event_files(paths: Iterable[Path]) -> list[Path]:
+    """Return the files among `paths`, each once, in that order; a folder stands for its csv and csv.gz files by name.
+
+    Raises EventFileError where a path does not exist or a folder holds no such file.
+    """
+    return list(dict.fromkeys(file for path in paths for file in _files_at(path)))
+
+
+def file_id(path: Path) -> str:
+    """Return the name of the file's content: the first 16 hexadecimal digits of its SHA-256. Raises EventFileError."""
+    digest = hashlib.sha256()
+    with _reading(path), path.open("rb") as file:
+        for block in _blocks(file):
+            digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def count_data_lines(path: Path) -> int:
+    """Return the number of lines below the header, at a fraction of the cost of reading records. Raises EventFileError.
+
+    There are as many records, unless lines are empty or records span several lines: then there are fewer.
+    """
+    line_ends, block = 0, b""
+    with _reading(path), _open_bytes(path) as file:
+        for block in _blocks(file):
+            line_ends += block.count(b"\n")
+    lines = line_ends + (not block.endswith(b"\n"))
+    return max(lines - 1, 0)
+
+
+def read_records(path: Path, after_line: int = 0) -> Iterator[Record]:
+    """Yield the records that start below line `after_line`, in the order of the file and in constant memory.
+
+    An empty line is no record. Quoting is RFC 4180's; a record spans several lines only where that gives nine fields.
+    Raises EventFileError where the file cannot be read or its first line does not name the nine columns.
+    """
+    with _reading(path), TextIOWrapper(_open_bytes(path), "utf-8-sig", "replace", newline="\n") as text:
+        in_order = _column_order(text.readline(), path)
+        pushed_back: deque[str] = deque()
+        number, height = 1, 1
+        for line in _lines(text, pushed_back):
+            number, height = number + height, 1
+            raw = line.rstrip("\r\n")
+            if '"' in raw:
+                fields, quoted = _parse_quoted(line, text, pushed_back)
+                raw, height = "".join(quoted).rstrip("\r\n"), len(quoted)
+            elif raw:
+                fields = raw.split(",")
+            else:
+                continue
+            if number > after_line:
+                yield Record(number, in_order(fields) if len(fields) == _WIDTH else None, raw)
+
+
+def _files_at(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise EventFileError(f"There is no event file {path}: name a csv or csv.gz file, or a folder that holds some.")
+    found = sorted(file for file in path.iterdir() if file.name.lower().endswith((".csv", ".csv.gz")))
+    if not found:
+        raise EventFileError(f"The folder {path} holds no csv or csv.gz file: name one that does, or the files.")
+    return found
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError, zlib.error) as error:
+        raise EventFileError(f"Cannot read {path} to its end ({error}): check the file, or fetch it again.") from error
+
+
+def _open_bytes(path: Path) -> BinaryIO:
+    with path.open("rb") as file:
+        is_gzip = file.read(2) == b"\x1f\x8b"
+    return cast(BinaryIO, gzip.open(path)) if is_gzip else path.open("rb")
+
+
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    while block := file.read(1 << 20):
+        yield block
+
+
+def _lines(text: TextIO, pushed_back: deque[str]) -> Iterator[str]:
+    for line in text:
+        yield line
+        while pushed_back:
+            yield pushed_back.popleft()
+
+
+def _parse_quoted(first: str, text: TextIO, pushed_back: deque[str]) -> tuple[list[str], list[str]]:
+    """Return the fields of the record that starts with `first`, and its lines; lines read in vain are pushed back."""
+    ahead: list[str] = []
+
+    def lines() -> Iterator[str]:
+        yield first
+        while len(ahead) < _MAX_LINES - 1 and (line := pushed_back.popleft() if pushed_back else text.readline()):
+            ahead.append(line)
+            yield line
+
+    try:
+        fields = next(csv.reader(lines(), strict=True))
+    except csv.Error:
+        fields = []
+    if len(fields) != _WIDTH:
+        pushed_back.extendleft(reversed(ahead))
+        return [], [first]
+    return fields, [first, *ahead]
+
+
+def _column_order(header: str, path: Path) -> Callable[[list[str]], list[str]]:
+    """Return the function that brings a record's fields into the order of EVENT_COLUMNS."""
+    names = [name.strip(' "\r\n').lower() for name in header.split(",")]
+    if names == list(EVENT_COLUMNS):
+        return lambda fields: fields
+    if sorted(names) == sorted(EVENT_COLUMNS):
+        positions = [names.index(column) for column in EVENT_COLUMNS]
+        return lambda fields: [fields[position] for position in positions]
+    raise EventFileError(_header_problem(names, header, path))
+
+
+def _header_problem(names: list[str], header: str, path: Path) -> str:
+    remedy = f"its first line must be {','.join(EVENT_COLUMNS)} (in any order)."
+    if not header:
+        return f"{path} is empty: {remedy}"
+    if not set(names) & set(EVENT_COLUMNS):
+        return f"{path} has no header line, it starts with {header.strip()[:80]!r}: {remedy}"
+    missing = ", ".join(column for column in EVENT_COLUMNS if column not in names) or "none"
+    unexpected = ", ".join(repr(name) for name in (Counter(names) - Counter(EVENT_COLUMNS))) or "none"
+    return f"{path} has not the nine columns (missing: {missing}; unexpected: {unexpected}): {remedy}"
