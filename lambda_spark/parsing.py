@@ -1,0 +1,157 @@
+"""The one rule that decides what an event is, for both layers, written over Arrow batches in DuckDB's SQL.
+
+A batch goes through two steps: *decode* turns a raw value into nine texts (or says why it cannot), *judge* turns nine
+texts into a typed event (or says why they are none). Messages and file lines differ in the first step only.
+"""
+
+from collections.abc import Iterable
+
+import duckdb
+import pyarrow as pa
+
+from lambda_spark.rejects import Reason
+from lambda_spark.schemas import EVENT_COLUMNS
+
+# An event is a few hundred characters; a value beyond this is a mistake or an attack.
+MAX_VALUE_LENGTH = 65_536
+
+SOURCE_COLUMNS = ("source_topic", "source_partition", "source_offset", "source_file", "source_line")
+
+_IDS = ("product_id", "user_id", "category_id")
+_TEXTS = ("category_code", "brand", "user_session")
+
+_INSTANT = r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,6})?"
+_UTC = r"( ?UTC|Z|[+-]00:?00)?"
+_OFFSET = r"[+-]\d\d:?\d\d"
+_INTEGER = r"[+-]?\d+"
+_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+_WORD = r"[a-z][a-z0-9_]{0,31}"
+
+# The nine texts of a message, as a struct: json_transform reads the object once for all of them.
+_FIELDS = "{" + ", ".join(f'"{name}": "VARCHAR"' for name in EVENT_COLUMNS) + "}"
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """Open an in-memory DuckDB for one Spark task: one thread, since Spark already runs a task per core."""
+    connection = duckdb.connect(config={"threads": 1})
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def _sources(source: dict[str, str]) -> str:
+    types = dict(zip(SOURCE_COLUMNS, ("VARCHAR", "INTEGER", "BIGINT", "VARCHAR", "BIGINT"), strict=True))
+    return ", ".join(f"CAST({source.get(name, 'NULL')} AS {types[name]}) AS {name}" for name in SOURCE_COLUMNS)
+
+
+# Relation in: messages (value text, is_utf8, topic, partition, offset).
+DECODE_MESSAGES = f"""
+    SELECT value, {_sources({"source_topic": "topic", "source_partition": '"partition"', "source_offset": '"offset"'})},
+        CASE
+            WHEN value IS NULL THEN '{Reason.EMPTY_MESSAGE.value}'
+            WHEN NOT is_utf8 THEN '{Reason.NOT_UTF8.value}'
+            WHEN strlen(value) > {MAX_VALUE_LENGTH} THEN '{Reason.TOO_LONG.value}'
+            WHEN NOT (ltrim(value, ' \t\r\n')[1] = '{{' AND json_valid(value)) THEN '{Reason.NOT_A_JSON_OBJECT.value}'
+        END AS undecodable,
+        CASE WHEN undecodable IS NULL THEN json_transform(value, '{_FIELDS}') END AS f,
+        {", ".join(f"struct_extract(f, '{name}') AS {name}" for name in EVENT_COLUMNS)},
+        CASE WHEN {" OR ".join(f"starts_with({name}, '{{') OR starts_with({name}, '[')" for name in _TEXTS)}
+            THEN {" OR ".join(f"json_type(value, '{name}') IN ('OBJECT', 'ARRAY')" for name in _TEXTS)}
+            ELSE false
+        END AS is_nested
+    FROM messages
+"""
+
+# Relation in: lines (value text, is_utf8, has_nine_fields, the nine texts, source_file, source_line).
+DECODE_LINES = f"""
+    SELECT value, {_sources({"source_file": "source_file", "source_line": "source_line"})},
+        CASE
+            WHEN NOT is_utf8 THEN '{Reason.NOT_UTF8.value}'
+            WHEN strlen(value) > {MAX_VALUE_LENGTH} THEN '{Reason.TOO_LONG.value}'
+            WHEN NOT has_nine_fields THEN '{Reason.NOT_NINE_FIELDS.value}'
+        END AS undecodable,
+        {", ".join(EVENT_COLUMNS)}, false AS is_nested
+    FROM lines
+"""
+
+
+def _id_reasons(name: str) -> str:
+    return f"""
+            WHEN {name}_text IS NOT NULL AND {name} IS NULL THEN CASE
+                WHEN regexp_full_match({name}_text, '{_NUMBER}') AND NOT regexp_full_match({name}_text, '{_INTEGER}')
+                THEN '{name}_damaged_by_float' ELSE '{name}_malformed' END"""
+
+
+def _missing(name: str) -> str:
+    return f"WHEN {name}_text IS NULL THEN '{name}_missing'"
+
+
+def judge(decoded: str) -> str:
+    """Return the SQL that types the nine texts of the relation `decoded`; columns as in schemas.PARSED."""
+    text = {name: f"nullif(trim({name}), '')" for name in EVENT_COLUMNS}
+    return f"""
+    WITH decoded AS ({decoded}),
+    texts AS (
+        SELECT value, undecodable, is_nested, {", ".join(SOURCE_COLUMNS)},
+            {", ".join(f"{text[name]} AS {name}_text" for name in ("event_time", "event_type", "price", *_IDS))},
+            {", ".join(f"nullif({name}, '') AS {name}" for name in _TEXTS)}
+        FROM decoded),
+    typed AS (
+        SELECT *,
+            CASE
+                WHEN regexp_full_match(event_time_text, '{_INSTANT}{_UTC}') THEN TRY_CAST(event_time_text AS TIMESTAMP)
+                WHEN regexp_full_match(event_time_text, '{_INSTANT}{_OFFSET}')
+                THEN CAST(TRY_CAST(event_time_text AS TIMESTAMPTZ) AS TIMESTAMP)
+            END AS event_time,
+            CASE WHEN regexp_full_match(event_type_text, '{_WORD}') THEN event_type_text END AS event_type,
+            CASE WHEN regexp_full_match(price_text, '{_NUMBER}') THEN TRY_CAST(price_text AS DOUBLE) END AS price,
+            {", ".join(f"CASE WHEN regexp_full_match({i}_text, '{_INTEGER}') THEN TRY_CAST({i}_text AS BIGINT) END AS {i}"
+                       for i in _IDS)}
+        FROM texts),
+    judged AS (
+        SELECT *, CASE
+            WHEN undecodable IS NOT NULL THEN undecodable
+            {_missing("event_time")} WHEN event_time IS NULL THEN '{Reason.EVENT_TIME_MALFORMED.value}'
+            {_missing("event_type")} WHEN event_type IS NULL THEN '{Reason.EVENT_TYPE_MALFORMED.value}'
+            {_missing("product_id")} {_missing("user_id")} {"".join(_id_reasons(name) for name in _IDS)}
+            WHEN price_text IS NOT NULL AND (price IS NULL OR price < 0 OR isinf(price))
+            THEN '{Reason.PRICE_MALFORMED.value}'
+            WHEN is_nested THEN '{Reason.TEXT_MALFORMED.value}'
+        END AS reason FROM typed)
+    SELECT {", ".join(EVENT_COLUMNS)}, CAST(event_time AS DATE) AS event_date, {", ".join(SOURCE_COLUMNS)},
+        CASE WHEN reason IS NOT NULL THEN value END AS value, reason
+    FROM judged
+    """
+
+
+PARSE_MESSAGES = judge(DECODE_MESSAGES)
+PARSE_LINES = judge(DECODE_LINES)
+
+
+def run(connection: duckdb.DuckDBPyConnection, sql: str, **relations: pa.Table) -> pa.Table:
+    """Run `sql` over Arrow tables by their names, instants in the answer being UTC as Spark expects them."""
+    for name, table in relations.items():
+        connection.register(name, table)
+    answer = connection.execute(sql).to_arrow_table()
+    instants = pa.timestamp("us", tz="UTC")
+    fields = [f.with_type(instants) if pa.types.is_timestamp(f.type) else f for f in answer.schema]
+    return answer.cast(pa.schema(fields))
+
+
+def message_table(batches: Iterable[pa.RecordBatch]) -> pa.Table:
+    """Turn Kafka rows (value binary, topic, partition, offset) into the relation that DECODE_MESSAGES reads."""
+    table = pa.Table.from_batches(batches)
+    values = table["value"].combine_chunks()
+    try:
+        texts, is_utf8 = values.cast(pa.string()), pa.repeat(True, len(table))
+    except pa.ArrowInvalid:
+        texts, is_utf8 = _lenient_texts(values)
+    return pa.table(
+        {"value": texts, "is_utf8": is_utf8, **{name: table[name] for name in ("topic", "partition", "offset")}}
+    )
+
+
+def _lenient_texts(values: pa.Array) -> tuple[pa.Array, pa.Array]:
+    raw = values.to_pylist()
+    texts = [None if value is None else value.decode("utf-8", "backslashreplace") for value in raw]
+    is_utf8 = [value is None or text.encode() == value for text, value in zip(texts, raw, strict=True)]
+    return pa.array(texts, pa.string()), pa.array(is_utf8)

@@ -1,0 +1,61 @@
+"""The contracts: the columns of an event file, of a message, and of every table, as Spark DDL."""
+
+# The nine columns of the REES46 event files, in their order; also the keys of a message in the topic.
+EVENT_COLUMNS = (
+    "event_time",
+    "event_type",
+    "product_id",
+    "category_id",
+    "category_code",
+    "brand",
+    "price",
+    "user_id",
+    "user_session",
+)
+
+_EVENT = """
+    event_time timestamp, event_type string, product_id bigint, category_id bigint, category_code string,
+    brand string, price double, user_id bigint, user_session string, event_date date
+"""
+# Where a row came from: topic, partition and offset, or file and line; the other two are NULL.
+_SOURCE = """
+    source_topic string, source_partition int, source_offset bigint, source_file string, source_line bigint
+"""
+_BRANDS = "user_id bigint, brands array<struct<brand: string, last_seen_at: timestamp>>"
+
+# One row per message or file line: an event, or, where `reason` is not NULL, the raw value that is none.
+PARSED = f"{_EVENT}, {_SOURCE}, value string, reason string"
+
+# One row per event received. `event_date` is the day of `event_time` in UTC.
+EVENTS = f"{_EVENT}, {_SOURCE}"
+
+# One row per message or file line that is no event. `reason` is a lambda_spark.rejects.Reason.
+REJECTED_EVENTS = f"value string, reason string, {_SOURCE}, rejected_at timestamp"
+
+# One row per (event_date, product_id). Counts are events, `user_count` distinct users of that day.
+PRODUCT_ACTIVITY = """
+    event_date date, product_id bigint, brand string, category_code string,
+    view_count bigint, cart_count bigint, remove_count bigint, purchase_count bigint, event_count bigint,
+    user_count bigint, last_price double
+"""
+
+# One row per (window_from, window_to, bucket, product_id).
+TRENDS = """
+    window_from timestamp, window_to timestamp, bucket string, rank int, product_id bigint, brand string,
+    category_code string, buckets array<struct<bucket_at: timestamp, event_count: double>>, event_count double,
+    user_count bigint, total_pct_increase double, is_new boolean, trend_score double, growth_pct double, z double,
+    confidence string
+"""
+
+# One row per user_id; `brands` newest first.
+USER_BRANDS = _BRANDS
+
+# One row per (batch_id, user_id): the user's list after the micro-batch, and the next offset of each partition.
+RECENT_BRANDS = f"{_BRANDS}, batch_id bigint, source_topic string, source_offsets map<int, bigint>"
+
+# One row per (window_from, window_to, user_id, rank).
+RECOMMENDATIONS = """
+    window_from timestamp, window_to timestamp, user_id bigint, rank int, product_id bigint, brand string,
+    trend_rank int, trend_score double, total_pct_increase double, brand_position int, brand_last_seen_at timestamp,
+    is_fallback boolean
+"""
