@@ -1,0 +1,216 @@
+"""The local Kafka broker, one node in its own process: `python -m lambda_spark.broker start` and `stop`."""
+
+import argparse
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from lambda_spark.errors import BrokerError, LambdaSparkError, SetUpError
+from lambda_spark.install import JARS, JAVA
+from lambda_spark.settings import PROJECT_ROOT, Settings, load_settings
+
+CONFIG = PROJECT_ROOT / "conf" / "kafka-server.properties"
+LOGGING = PROJECT_ROOT / "conf" / "log4j2.properties"
+# Any 16 bytes in base64 would do: there is only one cluster.
+CLUSTER_ID = "bGFtYmRhLXNwYXJrLTAwMQ"
+START_SECONDS = 60
+STOP_SECONDS = 30
+
+
+def broker_directory(settings: Settings) -> Path:
+    """Return the folder where the local broker keeps its data."""
+    return settings.data_root / "broker"
+
+
+def is_reachable(bootstrap: str) -> bool:
+    """Tell whether a Kafka broker answers at `host:port` and is ready to take topics."""
+    try:
+        admin = KafkaAdminClient(bootstrap_servers=bootstrap, bootstrap_timeout_ms=500, request_timeout_ms=5_000)
+    except KafkaError:
+        return False
+    try:
+        return bool(admin.describe_cluster()["brokers"])
+    except KafkaError:
+        return False
+    finally:
+        admin.close()
+
+
+def start_broker(bootstrap: str, directory: Path) -> bool:
+    """Start a broker that keeps its data in `directory`, and wait until it answers at `bootstrap`.
+
+    Returns False, and starts nothing, where one answers already. Raises BrokerError where none can be started, and
+    SetUpError where its Java or jars are missing.
+    """
+    if is_reachable(bootstrap):
+        return False
+    port = _local_port(bootstrap)
+    if not (JAVA.exists() and JARS.exists()):
+        raise SetUpError("The Kafka broker's Java or jars are missing: run `make setup`.")
+    (directory / "log").mkdir(parents=True, exist_ok=True)
+    with _pid_file(directory).open("a") as pid_file:
+        _lock(pid_file, f"A broker runs on {directory} but not at {bootstrap}: end it with `make broker-stop`.")
+        config = _configure(directory, port)
+        process = _launch(config, directory, pid_file)
+    try:
+        _wait_until_ready(process, bootstrap, directory)
+    except BaseException:  # Ctrl-C too must leave nothing behind
+        stop_broker(directory)
+        raise
+    return True
+
+
+def stop_broker(directory: Path) -> bool:
+    """Stop the broker that runs on `directory` and wait until it is gone; returns False where there is none."""
+    pid = _running_pid(directory)
+    if pid is None:
+        return False
+    os.kill(pid, signal.SIGTERM)
+    if not _becomes_true(lambda: _running_pid(directory) is None, STOP_SECONDS):
+        os.kill(pid, signal.SIGKILL)
+        _becomes_true(lambda: _running_pid(directory) is None, STOP_SECONDS)
+    return True
+
+
+@contextmanager
+def running_broker(bootstrap: str, directory: Path) -> Iterator[bool]:
+    """Have a broker at `bootstrap` inside the block: the one that answers there, or else one of its own.
+
+    Yields whether it was started here; only then is it stopped at the end. Raises what `start_broker` raises.
+    """
+    started = start_broker(bootstrap, directory)
+    try:
+        yield started
+    finally:
+        if started:
+            stop_broker(directory)
+
+
+def _local_port(bootstrap: str) -> int:
+    host, _, port = bootstrap.rpartition(":")
+    if host not in ("127.0.0.1", "localhost") or not port.isdigit():
+        raise BrokerError(
+            f"No Kafka broker answers at {bootstrap}: start it, "
+            "or set LAMBDA_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9092 for a local one."
+        )
+    return int(port)
+
+
+def _configure(directory: Path, port: int) -> Path:
+    """Write the broker's configuration and, at the first start, its empty storage."""
+    with socket.socket() as broker, socket.socket() as controller:
+        broker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        controller.bind(("127.0.0.1", 0))
+        controller_at = f"127.0.0.1:{controller.getsockname()[1]}"
+        try:
+            broker.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise BrokerError(
+                f"Port {port} is taken by something that is no Kafka broker: end that, or choose a free port "
+                "in LAMBDA_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:PORT."
+            ) from error
+    config = directory / "server.properties"
+    config.write_text(
+        f"{CONFIG.read_text()}\nlog.dirs={directory / 'log'}\n"
+        f"listeners=BROKER://127.0.0.1:{port},CONTROLLER://{controller_at}\ncontroller.quorum.voters=1@{controller_at}\n"
+    )
+    if not (directory / "log" / "meta.properties").exists():
+        arguments = ["format", "--cluster-id", CLUSTER_ID, "--config", str(config)]
+        done = subprocess.run([*_java("kafka.tools.StorageTool"), *arguments], capture_output=True, text=True)
+        if done.returncode:
+            raise BrokerError(f"The Kafka broker cannot use {directory}: {(done.stderr or done.stdout).strip()}")
+    return config
+
+
+def _java(main: str) -> list[str]:
+    options = ["-Xmx512m", f"-Dlog4j2.configurationFile={LOGGING}"]
+    return [str(JAVA), *options, "-cp", str(JARS / "broker" / "*"), main]
+
+
+def _launch(config: Path, directory: Path, pid_file: IO[str]) -> "subprocess.Popen[bytes]":
+    """Start the broker's process, away from the terminal's Ctrl-C; it holds the lock on the pid file while it lives."""
+    with _log_file(directory).open("wb") as log:
+        process = subprocess.Popen(
+            [*_java("kafka.Kafka"), str(config)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=[pid_file.fileno()],
+        )
+    pid_file.write(str(process.pid))
+    return process
+
+
+def _wait_until_ready(process: "subprocess.Popen[bytes]", bootstrap: str, directory: Path) -> None:
+    _becomes_true(lambda: process.poll() is not None or is_reachable(bootstrap), START_SECONDS)
+    if process.poll() is not None or not is_reachable(bootstrap):
+        raise BrokerError(f"The Kafka broker did not start at {bootstrap}: see {_log_file(directory)}.")
+
+
+def _becomes_true(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not (met := condition()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return met
+
+
+def _pid_file(directory: Path) -> Path:
+    return directory / "broker.pid"
+
+
+def _log_file(directory: Path) -> Path:
+    return directory / "broker.log"
+
+
+def _lock(pid_file: IO[str], refusal: str) -> None:
+    try:
+        fcntl.flock(pid_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BrokerError(refusal) from error
+    pid_file.truncate(0)
+
+
+def _running_pid(directory: Path) -> int | None:
+    """Return the broker's process id. Only the lock says that it lives: a pid alone may be stale, or somebody else's."""
+    if not _pid_file(directory).exists():
+        return None
+    with _pid_file(directory).open() as pid_file:
+        try:
+            fcntl.flock(pid_file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = pid_file.read()
+            return int(text) if text else None
+    return None
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Start or stop the broker of the settings, and say what was done."""
+    parser = argparse.ArgumentParser(prog="python -m lambda_spark.broker", description="The local Kafka broker.")
+    parser.add_argument("action", choices=["start", "stop"])
+    action = parser.parse_args(arguments).action
+    settings = load_settings()
+    bootstrap, directory = settings.kafka.bootstrap_servers, broker_directory(settings)
+    if action == "start":
+        started = start_broker(bootstrap, directory)
+        print(f"Kafka {'is running' if started else 'was running already'} at {bootstrap}.")
+    else:
+        print("Kafka is stopped." if stop_broker(directory) else "No local Kafka broker was running.")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except LambdaSparkError as error:
+        sys.exit(str(error))
