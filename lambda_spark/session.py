@@ -1,4 +1,4 @@
-"""The Spark session: configured by conf/spark-defaults.conf alone, so that jobs, tests and spark-submit get the same."""
+"""The Spark session: conf/spark-defaults.conf alone configures it, so that jobs, tests and spark-submit get the same."""
 
 import os
 import sys
@@ -30,7 +30,7 @@ def get_spark(app_name: str) -> SparkSession:
 
 def _require_delta(spark: SparkSession) -> None:
     jvm = spark.sparkContext._jvm
-    if DELTA_EXTENSION not in spark.conf.get("spark.sql.extensions", ""):
+    if DELTA_EXTENSION not in (spark.conf.get("spark.sql.extensions", "") or ""):
         raise SetUpError("Spark has not read conf/spark-defaults.conf: run `make setup`.")
     if jvm is not None and not jvm.org.apache.spark.util.Utils.classIsLoadable(DELTA_EXTENSION):
         raise SetUpError("Spark finds no jar of Delta Lake: run `make setup`.")

@@ -1,0 +1,61 @@
+# The two commands that matter: `make recommend` and `make test`. Each sets up what it needs first.
+.DEFAULT_GOAL := help
+.PHONY: help setup recommend test lint broker broker-stop clean lock
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
+		printf '%-22s%s\n' "  $$name" "$$text"; done
+
+setup: .venv/.run  ## Make the environment in .venv and fetch Java and the jars where they are missing
+	@$(BIN)/python -m lambda_spark.install
+
+recommend: setup  ## Run the whole pipeline and show recommendations; EVENTS=FILES FROM=DATE TO=DATE for own data
+	@$(BIN)/python -m lambda_spark.demo $(if $(EVENTS),--events $(EVENTS)) $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO))
+
+test: setup .venv/.dev  ## Run all tests, on real Spark, Delta and Kafka
+	@$(BIN)/python -m pytest
+
+lint: setup .venv/.dev  ## Check style, types and the layers
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+broker: setup  ## Start the local Kafka broker and leave it running
+	@$(BIN)/python -m lambda_spark.broker start
+
+broker-stop: setup  ## Stop the local Kafka broker
+	@$(BIN)/python -m lambda_spark.broker stop
+
+TABLES := events rejected_events product_activity trends user_brands recent_brands recommendations
+
+clean: setup  ## Remove the tables, the topic, the reports and all caches; the environment and own files stay
+	@$(BIN)/python -m lambda_spark.broker stop
+	rm -rf $(TABLES:%=data/%) data/broker
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache spark-warehouse
+	find jobs lambda_spark tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+LOCK := uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.10 --quiet
+
+lock:  ## Lock the newest allowed versions of all packages again (needs uv)
+	$(LOCK) pyproject.toml --group build -o requirements/run.txt
+	$(LOCK) --group dev -c requirements/run.txt -o requirements/dev.txt
+	$(LOCK) --group java -o requirements/java.txt
+
+.venv/.run: requirements/run.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "$(PYTHON) is missing or older than 3.10: name a newer one with 'make setup PYTHON=python3.12'."; exit 1; }
+	@echo "Installing the Python packages into .venv (once) ..."
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install --require-hashes -r requirements/run.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: requirements/dev.txt .venv/.run
+	@echo "Installing the tools for tests and checks (once) ..."
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
