@@ -1,6 +1,6 @@
 # The two commands that matter: `make recommend` and `make test`. Each sets up what it needs first.
 .DEFAULT_GOAL := help
-.PHONY: help setup recommend test lint broker broker-stop clean lock
+.PHONY: help setup ready recommend test lint broker broker-stop clean lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,30 +10,33 @@ help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
 		printf '%-22s%s\n' "  $$name" "$$text"; done
 
-setup: .venv/.run  ## Make the environment in .venv and fetch Java and the jars where they are missing
+setup: ready  ## Make the environment in .venv, and fetch Java and the jars where they are missing
+	@echo "Ready: try 'make recommend'."
+
+ready: .venv/.run
 	@$(BIN)/python -m lambda_spark.install
 
-recommend: setup  ## Run the whole pipeline and show recommendations; EVENTS=FILES FROM=DATE TO=DATE for own data
+recommend: ready  ## Run the whole pipeline and show recommendations; EVENTS=FILES FROM=DATE TO=DATE for own data
 	@$(BIN)/python -m lambda_spark.demo $(if $(EVENTS),--events $(EVENTS)) $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO))
 
-test: setup .venv/.dev  ## Run all tests, on real Spark, Delta and Kafka
+test: ready .venv/.dev  ## Run all tests, on real Spark, Delta and Kafka
 	@$(BIN)/python -m pytest
 
-lint: setup .venv/.dev  ## Check style, types and the layers
+lint: ready .venv/.dev  ## Check style, types and the layers
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
-broker: setup  ## Start the local Kafka broker and leave it running
+broker: ready  ## Start the local Kafka broker and leave it running
 	@$(BIN)/python -m lambda_spark.broker start
 
-broker-stop: setup  ## Stop the local Kafka broker
+broker-stop: ready  ## Stop the local Kafka broker
 	@$(BIN)/python -m lambda_spark.broker stop
 
 TABLES := events rejected_events product_activity trends user_brands recent_brands recommendations
 
-clean: setup  ## Remove the tables, the topic, the reports and all caches; the environment and own files stay
+clean: ready  ## Remove the tables, the topic, the reports and all caches; the environment and own files stay
 	@$(BIN)/python -m lambda_spark.broker stop
 	rm -rf $(TABLES:%=data/%) data/broker
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache spark-warehouse

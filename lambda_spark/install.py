@@ -73,8 +73,11 @@ def install_java() -> Path:
 
 def wrap_java(java: Path) -> None:
     """Make `.runtime/java` a JAVA_HOME that runs the given `java` without the module Spark asks for."""
+    wrapper = JAVA_WRAPPER.format(java=shlex.quote(str(java)))
+    if JAVA.exists() and JAVA.read_text() == wrapper:
+        return
     JAVA.parent.mkdir(parents=True, exist_ok=True)
-    JAVA.write_text(JAVA_WRAPPER.format(java=shlex.quote(str(java))))
+    JAVA.write_text(wrapper)
     JAVA.chmod(0o755)
 
 
@@ -140,11 +143,12 @@ def link_into_spark(home: Path) -> None:
     """Let every start of Spark find the project's conf folder and jars, with no option and no environment variable."""
     links = {home / "conf": PROJECT_ROOT / "conf"}
     links |= {home / "jars" / jar.name: jar for jar in (JARS / "spark").glob("*.jar")}
-    stale = [path for path in [home / "conf", *(home / "jars").iterdir()] if path.is_symlink()]
-    for path in stale:
-        path.unlink()
+    for path in [home / "conf", *(home / "jars").iterdir()]:
+        if path.is_symlink() and links.get(path) != path.readlink():
+            path.unlink()
     for path, target in links.items():
-        path.symlink_to(target)
+        if not path.is_symlink():
+            path.symlink_to(target)
 
 
 def install() -> None:
@@ -153,7 +157,6 @@ def install() -> None:
     home = spark_home()
     resolve_jars(home)
     link_into_spark(home)
-    print("Ready: Java, Spark with Delta and Kafka, and the broker's jars are in place.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The Spark session: conf/spark-defaults.conf alone configures it, so that jobs, tests and spark-submit get the same."""
+"""The Spark session, configured by conf/spark-defaults.conf alone: jobs, tests and spark-submit get the same."""
 
 import os
 import sys
