@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, Row
-from pyspark.sql.streaming import StatefulProcessor, StatefulProcessorHandle
+from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
 
 from lambda_spark.brands import normalised_brand_sql
 from lambda_spark.events import Batches, over_message_batches
@@ -42,7 +42,7 @@ def pack(users: Mapping[str, str]) -> str:
 
 def unpack(packed: str) -> dict[str, str]:
     """Return user_id -> JSON object of brands. The lists stay text: only those of touched users are decoded."""
-    return dict(line.split("\t", 1) for line in packed.split("\n")) if packed else {}  # type: ignore[misc]
+    return dict(line.split("\t", 1) for line in packed.split("\n")) if packed else {}
 
 
 class RecentBrands(StatefulProcessor):
@@ -55,7 +55,7 @@ class RecentBrands(StatefulProcessor):
         """Open the state: one packed text per shard."""
         self._users = handle.getValueState("users", "packed string")
 
-    def handleInputRows(self, key: Any, rows: Iterator[Row], timerValues: Any) -> Iterator[Row]:  # noqa: N802, N803
+    def handleInputRows(self, key: Any, rows: Iterator[Any], timerValues: Any) -> Iterator[Row]:  # noqa: N802, N803
         """Merge the packed rows of one shard into its state."""
         stored = self._users.get()
         users = unpack(stored[0]) if stored else {}
@@ -106,8 +106,11 @@ def _combine_sql(shards: int, event_types: Sequence[str]) -> str:
 
 def _unpack_batches(batches: Batches) -> Batches:
     for batch in batches:
-        users = [(int(user_id), json.loads(brands)) for packed in batch["packed"].to_pylist()
-                 for user_id, brands in unpack(packed).items()]
+        users = [
+            (int(user_id), json.loads(brands))
+            for packed in batch["packed"].to_pylist()
+            for user_id, brands in unpack(packed).items()
+        ]
         lists = [[{"brand": brand, "last_seen_at": seen} for brand, seen in brands.items()] for _, brands in users]
         user_ids = pa.array([user_id for user_id, _ in users], pa.int64())
         yield pa.RecordBatch.from_arrays([user_ids, pa.array(lists, _BRAND_LIST)], ["user_id", "brands"])

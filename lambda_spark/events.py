@@ -38,7 +38,9 @@ def filter_rejected(parsed: DataFrame) -> DataFrame:
     return rejected.select("value", "reason", *parsing.SOURCE_COLUMNS, F.current_timestamp().alias("rejected_at"))
 
 
-def over_message_batches(sql: str, finish: Callable[[pa.Table], pa.Table] | None = None) -> Callable[[Batches], Batches]:
+def over_message_batches(
+    sql: str, finish: Callable[[pa.Table], pa.Table] | None = None
+) -> Callable[[Batches], Batches]:
     """Return a mapInArrow function that runs `sql` over each batch of Kafka rows, then `finish` over its answer."""
 
     def run(batches: Batches) -> Batches:

@@ -104,8 +104,12 @@ def judge(decoded: str) -> str:
             END AS event_time,
             CASE WHEN regexp_full_match(event_type_text, '{_WORD}') THEN event_type_text END AS event_type,
             CASE WHEN regexp_full_match(price_text, '{_NUMBER}') THEN TRY_CAST(price_text AS DOUBLE) END AS price,
-            {", ".join(f"CASE WHEN regexp_full_match({i}_text, '{_INTEGER}') THEN TRY_CAST({i}_text AS BIGINT) END AS {i}"
-                       for i in _IDS)}
+            {
+        ", ".join(
+            f"CASE WHEN regexp_full_match({i}_text, '{_INTEGER}') THEN TRY_CAST({i}_text AS BIGINT) END AS {i}"
+            for i in _IDS
+        )
+    }
         FROM texts),
     judged AS (
         SELECT *, CASE
@@ -153,5 +157,5 @@ def message_table(batches: Iterable[pa.RecordBatch]) -> pa.Table:
 def _lenient_texts(values: pa.Array) -> tuple[pa.Array, pa.Array]:
     raw = values.to_pylist()
     texts = [None if value is None else value.decode("utf-8", "backslashreplace") for value in raw]
-    is_utf8 = [value is None or text.encode() == value for text, value in zip(texts, raw, strict=True)]
+    is_utf8 = [text is None or text.encode() == value for text, value in zip(texts, raw, strict=True)]
     return pa.array(texts, pa.string()), pa.array(is_utf8)

@@ -42,8 +42,6 @@ def _newest_first(seen: DataFrame, limit: int) -> DataFrame:
         "user_id",
         F.transform(
             "brands",
-            lambda item: F.struct(
-                item["brand"].alias("brand"), F.timestamp_micros(-item["age"]).alias("last_seen_at")
-            ),
+            lambda item: F.struct(item["brand"].alias("brand"), F.timestamp_micros(-item["age"]).alias("last_seen_at")),
         ).alias("brands"),
     )

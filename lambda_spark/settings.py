@@ -1,7 +1,7 @@
 """The settings: conf/lambda.toml holds every default, the environment (LAMBDA_*) and job options override it."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -13,6 +13,8 @@ CONFIG_FILE = PROJECT_ROOT / "conf" / "lambda.toml"
 
 RankBy = Literal["trend_score", "total_pct_increase", "events"]
 CountBy = Literal["events", "users"]
+EventType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+Trigger = Annotated[str, Field(pattern=r"^\d+ (millisecond|second|minute|hour)s?$")]
 LeaveOut = Literal["purchased", "seen", "none"]
 
 
@@ -31,6 +33,8 @@ class KafkaSettings(_Section):
 class IngestSettings(_Section):
     """How the master dataset is fed."""
 
+    trigger: Trigger
+
     max_messages_per_trigger: int = Field(ge=1)
 
 
@@ -40,14 +44,24 @@ class SpeedSettings(_Section):
     shards: int = Field(ge=1)
     state_partitions: int = Field(ge=1)
     max_messages_per_trigger: int = Field(ge=1)
-    trigger: str
+    trigger: Trigger
 
 
 class BrandSettings(_Section):
     """What counts as browsing a brand, and how many brands are kept for a user."""
 
-    event_types: tuple[str, ...]
+    event_types: tuple[EventType, ...]
     limit: int = Field(ge=1)
+
+
+class Weights(_Section):
+    """The weight of each event type in the count behind a trend; `other` is that of all types without a name here."""
+
+    view: float = Field(ge=0)
+    cart: float = Field(ge=0)
+    remove_from_cart: float = Field(ge=0)
+    purchase: float = Field(ge=0)
+    other: float = Field(ge=0)
 
 
 class TrendSettings(_Section):
@@ -60,7 +74,7 @@ class TrendSettings(_Section):
     top: int = Field(ge=1)
     smoothing: float | None = Field(default=None, gt=0)
     min_events: int | None = Field(default=None, ge=0)
-    weights: dict[str, float]
+    weights: Weights
 
 
 class RecommendationSettings(_Section):

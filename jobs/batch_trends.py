@@ -1,0 +1,28 @@
+"""Batch layer: the master dataset -> `product_activity` -> `trends`, for a range or all 7-day windows missing."""
+
+from lambda_spark import answers, cli, pipelines, watching
+from lambda_spark.session import get_spark
+
+
+def main() -> None:
+    """Parse the options and run the job."""
+    options = cli.parser(__doc__)
+    cli.add_range_options(options)
+    options.add_argument("--days", type=int, help="length of the default range in days (default: 7)")
+    options.add_argument("--bucket", help="day, hour, or an interval such as '10 minutes' (default: day)")
+    options.add_argument("--rank-by", help="trend_score (the default), total_pct_increase or events")
+    options.add_argument("--top", type=int, help="how many products a window keeps (default: 1000)")
+    options.add_argument("--min-events", type=int, help="rank only products with so many events in the range")
+    options.add_argument("--show", action="store_true", help="print samples of each step")
+    args = options.parse_args()
+    names = ("days", "bucket", "rank_by", "top", "min_events")
+    settings = cli.load(args, trends={name: getattr(args, name) for name in names})
+    spark = get_spark("batch-trends")
+    answer = pipelines.batch_trends(spark, settings, cli.asked_range(args))
+    if args.show:
+        watching.show_batch(spark, settings.data_root)
+    answers.print_trends(answer, settings.trends)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,30 @@
+"""Batch layer: the topic, or event files, -> the master dataset `events`, and `rejected_events`, exactly once."""
+
+from pathlib import Path
+
+from lambda_spark import cli, console, pipelines, watching
+from lambda_spark.files import find_event_files
+from lambda_spark.session import get_spark
+
+
+def main() -> None:
+    """Parse the options and run the job."""
+    options = cli.parser(__doc__, reads_topic=True)
+    options.add_argument("files", nargs="*", type=Path, help="event files or folders to store without Kafka")
+    options.add_argument(
+        "--available-now", action="store_true", help="end once the topic is read, do not wait for more"
+    )
+    options.add_argument("--show", action="store_true", help="print samples of each micro-batch")
+    args = options.parse_args()
+    settings, files = cli.load(args), find_event_files(args.files)
+    spark = get_spark("ingest-events")
+    if files:
+        counts = pipelines.ingest_files(spark, settings, files)
+    else:
+        watch = watching.watch_ingest(spark, settings.kafka) if args.show else None
+        counts = pipelines.ingest_topic(spark, settings, args.available_now, watch)
+    console.print_counts(console.make_console(), counts)
+
+
+if __name__ == "__main__":
+    cli.run(main)

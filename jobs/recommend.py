@@ -1,0 +1,20 @@
+"""Serving layer: trends ⋈ the merged recent brands -> `recommendations`, for a time range, of all users or of some."""
+
+from lambda_spark import answers, cli, pipelines
+from lambda_spark.session import get_spark
+
+
+def main() -> None:
+    """Parse the options and run the job."""
+    options = cli.parser(__doc__)
+    cli.add_range_options(options)
+    options.add_argument("--user", type=int, nargs="+", default=[], metavar="ID", help="only these users")
+    options.add_argument("--format", choices=("table", "json", "csv"), default="table", help="how to print the result")
+    args = options.parse_args()
+    settings = cli.load(args)
+    answer = pipelines.recommend(get_spark("recommend"), settings, cli.asked_range(args), args.user)
+    answers.print_recommendations(answer, args.format)
+
+
+if __name__ == "__main__":
+    cli.run(main)

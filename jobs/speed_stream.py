@@ -1,0 +1,24 @@
+"""Speed layer: the topic -> each user's 50 most recent brands as state -> `recent_brands`, in real time."""
+
+from lambda_spark import cli, console, pipelines, watching
+from lambda_spark.session import get_spark
+from lambda_spark.summary import Counts
+
+
+def main() -> None:
+    """Parse the options and run the job."""
+    options = cli.parser(__doc__, reads_topic=True)
+    options.add_argument(
+        "--available-now", action="store_true", help="end once the topic is read, do not wait for more"
+    )
+    options.add_argument("--show", action="store_true", help="print samples of each micro-batch")
+    args = options.parse_args()
+    settings = cli.load(args)
+    spark = get_spark("speed-stream")
+    watch = watching.watch_speed(spark, settings.kafka) if args.show else None
+    received = pipelines.speed_stream(spark, settings, args.available_now, watch)
+    console.print_counts(console.make_console(), Counts(speed_received=received))
+
+
+if __name__ == "__main__":
+    cli.run(main)

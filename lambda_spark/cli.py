@@ -1,0 +1,74 @@
+"""What the job scripts share: the common options, the settings with these options on top, errors as one sentence."""
+
+import re
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lambda_spark.errors import LambdaSparkError, TimeRangeError
+from lambda_spark.settings import Settings, load_settings
+from lambda_spark.time_ranges import TimeRange, parse_instant
+
+# What an error of ours looks like once it has gone through a Spark task.
+_ERROR_IN_TASK = re.compile(r"lambda_spark\.errors\.\w+: (.+)")
+
+
+def parser(doc: str | None, reads_topic: bool = False) -> ArgumentParser:
+    """Return a parser with the common options; `doc` is the job's docstring."""
+    options = ArgumentParser(description=doc, formatter_class=RawDescriptionHelpFormatter)
+    options.add_argument("--data-root", type=Path, metavar="DIR", help="where the tables are (default: data)")
+    if reads_topic:
+        options.add_argument("--bootstrap-servers", metavar="HOST:PORT", help="the Kafka broker")
+        options.add_argument("--topic", help="the topic of the events")
+    return options
+
+
+def add_range_options(options: ArgumentParser) -> None:
+    """Add --from and --to."""
+    options.add_argument(
+        "--from", dest="start", metavar="INSTANT", help="start of the range, in UTC: a date or instant"
+    )
+    options.add_argument("--to", dest="end", metavar="INSTANT", help="end of the range, not in it any more")
+
+
+def asked_range(args: Namespace) -> TimeRange | None:
+    """Return the range that was asked for, if any. Raises TimeRangeError."""
+    if args.start is None and args.end is None:
+        return None
+    if args.start is None or args.end is None:
+        raise TimeRangeError("A range needs both --from and --to: name the other one too, or neither for the default.")
+    return TimeRange(parse_instant(args.start), parse_instant(args.end))
+
+
+def load(args: Namespace, **sections: Mapping[str, Any]) -> Settings:
+    """Load the settings with the options that were given on top: the common ones, and `sections` as in the file."""
+    common = {"bootstrap_servers": "bootstrap_servers", "topic": "topic"}
+    kafka = {name: getattr(args, option, None) for name, option in common.items()}
+    given = {name: _without_none(values) for name, values in {"kafka": kafka, **sections}.items()}
+    return load_settings(**_without_none({"data_root": args.data_root}), **{k: v for k, v in given.items() if v})
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a job's main function; an error of the user's becomes one sentence and exit code 2, Ctrl-C becomes 130."""
+    try:
+        main()
+    except LambdaSparkError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        # An error of ours that was raised in a Spark task; anything else is a fault and keeps its trace.
+        if found := _ERROR_IN_TASK.search(str(error)):
+            _fail(found.group(1))
+        raise
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

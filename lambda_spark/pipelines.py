@@ -1,0 +1,152 @@
+"""The whole story, one function per job: master dataset, batch views, realtime view, serving view."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from lambda_spark import brand_state, counts, events, kafka_source, streams, tables, trend_windows, views
+from lambda_spark.activity import filter_range
+from lambda_spark.checkpoints import Offsets, batch_offsets, count_between
+from lambda_spark.errors import UnknownUserError
+from lambda_spark.files import file_id
+from lambda_spark.kafka import check_topic
+from lambda_spark.recommendations import RecommendationRule, recommendations
+from lambda_spark.settings import Settings
+from lambda_spark.streams import Watch
+from lambda_spark.summary import Counts
+from lambda_spark.tables import EVENTS, RECENT_BRANDS, RECOMMENDATIONS, REJECTED_EVENTS, USER_BRANDS
+from lambda_spark.time_ranges import TimeRange
+from lambda_spark.trend_windows import Answer
+
+
+def ingest_topic(spark: SparkSession, settings: Settings, available_now: bool, watch: Watch | None = None) -> Counts:
+    """Topic -> `events` and `rejected_events`, exactly once. Returns what this run has received and stored."""
+    check_topic(settings.kafka.bootstrap_servers, settings.kafka.topic)
+    root, checkpoint = settings.data_root, counts.ingest_checkpoint(settings.data_root)
+    _create_master_dataset(spark, root)
+    before = counts.master_dataset_counts(root)
+    messages = kafka_source.stream_messages(spark, settings.kafka, settings.ingest.max_messages_per_trigger)
+
+    def store(parsed: DataFrame, batch_id: int) -> None:
+        start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
+        _store(parsed, root, f"ingest/{streams.query_id(checkpoint)}", batch_id, count_between(start, end))
+        if watch:
+            watch(parsed, batch_id, start, end)
+
+    stream = events.parse_messages(messages).writeStream.foreachBatch(store)
+    received = streams.run_stream(stream, checkpoint, None if available_now else settings.ingest.trigger)
+    return counts.growth(before, counts.master_dataset_counts(root), received)
+
+
+def ingest_files(spark: SparkSession, settings: Settings, files: Sequence[Path]) -> Counts:
+    """Event files -> the same tables, without Kafka; a file whose content is there already is passed over."""
+    root = settings.data_root
+    _create_master_dataset(spark, root)
+    before = counts.master_dataset_counts(root)
+    for file in files:
+        _store(events.parse_file(spark, file), root, f"file/{file_id(file)}", 0)
+    return counts.growth(before, counts.master_dataset_counts(root))
+
+
+def speed_stream(spark: SparkSession, settings: Settings, available_now: bool, watch: Watch | None = None) -> int:
+    """Topic -> state -> `recent_brands`, exactly once. Returns the number of messages this run has received."""
+    check_topic(settings.kafka.bootstrap_servers, settings.kafka.topic)
+    speed, root, checkpoint = settings.speed, settings.data_root, counts.speed_checkpoint(settings.data_root)
+    tables.create(spark, root, RECENT_BRANDS)
+    messages = kafka_source.stream_messages(spark, settings.kafka, speed.max_messages_per_trigger)
+    combined = brand_state.combine_messages(messages, speed.shards, settings.brands.event_types)
+    updated = brand_state.update_brand_state(combined, settings.brands.limit)
+
+    def append(lists: DataFrame, batch_id: int) -> None:
+        start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
+        rows = lists.transform(_with_batch, batch_id, settings.kafka.topic, end)
+        tables.append_once(rows, root, RECENT_BRANDS, f"speed/{streams.query_id(checkpoint)}", batch_id)
+        if watch:
+            watch(tables.read(spark, root, RECENT_BRANDS).where(F.col("batch_id") == batch_id), batch_id, start, end)
+
+    # The number of state partitions is that of the query's shuffle, and fixed with its first start.
+    spark.conf.set("spark.sql.shuffle.partitions", speed.state_partitions)
+    stream = updated.writeStream.outputMode("update").foreachBatch(append)
+    return streams.run_stream(stream, checkpoint, None if available_now else speed.trigger)
+
+
+def batch_trends(spark: SparkSession, settings: Settings, asked: TimeRange | None = None) -> Answer:
+    """Master dataset -> `product_activity` -> `trends` for a range, or for every default window that is not there yet.
+
+    Raises TimeRangeError for a range that cannot be answered, NotComputedError where there are no events.
+    """
+    root = settings.data_root
+    request = trend_windows.resolve_request(root, settings.trends, asked)
+    version = views.update_product_activity(spark, root)
+    if not asked:
+        trend_windows.update_trends(spark, root, settings.trends, version)
+    rows = trend_windows.stored_trends(spark, root, request)
+    if asked or rows.isEmpty():
+        trend_windows.replace_trends(spark, root, settings.trends, request)
+    return Answer(request, rows)
+
+
+def batch_brands(spark: SparkSession, settings: Settings, rebuild: bool = False) -> DataFrame:
+    """Master dataset -> `user_brands`, from what is new or from the first event on. Returns the view.
+
+    Raises NotComputedError where there are no events.
+    """
+    views.days_held(settings.data_root)
+    views.update_user_brands(spark, settings.data_root, settings.brands, rebuild)
+    return tables.read(spark, settings.data_root, USER_BRANDS)
+
+
+def recommend(
+    spark: SparkSession, settings: Settings, asked: TimeRange | None = None, users: Sequence[int] = ()
+) -> Answer:
+    """Trends ⋈ recent brands -> `recommendations` for a range; of all users, or of those named.
+
+    Raises TimeRangeError and NotComputedError as batch_trends does, and UnknownUserError.
+    """
+    root = settings.data_root
+    request = trend_windows.resolve_request(root, settings.trends, asked)
+    all_events = tables.read(spark, root, EVENTS)
+    brands = views.brands_as_of(spark, root, settings.brands, request.range.end)
+    where = trend_windows.windows_condition([request.range])
+    if users:
+        _check_known(all_events, users)
+        brands = brands.where(F.col("user_id").isin(*users))
+        where = f"{where} AND user_id IN ({', '.join(map(str, users))})"
+    trending = trend_windows.stored_trends(spark, root, request)
+    if trending.isEmpty():
+        trending = trend_windows.compute_trends(spark, root, settings.trends, [request.range], request.bucket)
+    rule = RecommendationRule(**settings.recommendations.model_dump())
+    rows = recommendations(trending, brands, filter_range(all_events, request.range), rule)
+    tables.replace(rows, root, RECOMMENDATIONS, where)
+    return Answer(request, tables.read(spark, root, RECOMMENDATIONS).where(where))
+
+
+def _create_master_dataset(spark: SparkSession, root: Path) -> None:
+    for table in (EVENTS, REJECTED_EVENTS):
+        tables.create(spark, root, table)
+
+
+def _store(parsed: DataFrame, root: Path, writer: str, number: int, received: int | None = None) -> None:
+    """Append what was parsed to the two tables; where all that was received is stored, nothing was rejected."""
+    stored = tables.append_once(events.filter_events(parsed), root, EVENTS, writer, number)
+    if stored is None or stored != received:
+        tables.append_once(events.filter_rejected(parsed), root, REJECTED_EVENTS, writer, number)
+
+
+def _with_batch(lists: DataFrame, batch_id: int, topic: str, reached: Offsets) -> DataFrame:
+    """Add where the lists come from, as schemas.RECENT_BRANDS says."""
+    offsets = F.create_map(*(F.lit(number) for item in reached.items() for number in item)).cast("map<int, bigint>")
+    source = {"source_topic": F.lit(topic), "source_offsets": offsets}
+    return lists.withColumns({"batch_id": F.lit(batch_id).cast("bigint"), **source})
+
+
+def _check_known(all_events: DataFrame, users: Sequence[int]) -> None:
+    known = {
+        row.user_id for row in all_events.where(F.col("user_id").isin(*users)).select("user_id").distinct().collect()
+    }
+    if unknown := [user for user in users if user not in known]:
+        raise UnknownUserError(
+            f"No event names the user {', '.join(map(str, unknown))}: choose one that `events` holds."
+        )

@@ -1,0 +1,148 @@
+"""Time ranges and buckets: half open, UTC. What a user may ask for, and what is answered by default."""
+
+import re
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta, timezone
+from typing import NamedTuple
+
+from lambda_spark.errors import TimeRangeError
+
+UTC = timezone.utc
+DAY = timedelta(days=1)
+
+_UNITS = {"day": DAY, "hour": timedelta(hours=1), "minute": timedelta(minutes=1)}
+# Tried from the largest on where the data spans no two complete days.
+_FINER_BUCKETS = ("6 hours", "hour", "10 minutes", "5 minutes", "minute")
+_ENOUGH_BUCKETS = 7
+
+
+class TimeRange(NamedTuple):
+    """The instants t with start <= t < end."""
+
+    start: datetime
+    end: datetime
+
+    def __str__(self) -> str:
+        return f"[{format_instant(self.start)}, {format_instant(self.end)})"
+
+
+class DayHeld(NamedTuple):
+    """A day of which the master dataset holds events, with its first and last event time."""
+
+    day: date
+    first_at: datetime
+    last_at: datetime
+
+
+class Request(NamedTuple):
+    """What is to be computed: a range, its bucket, and what the user should be told about it."""
+
+    range: TimeRange
+    bucket: str
+    notes: tuple[str, ...] = ()
+
+
+def parse_instant(text: str) -> datetime:
+    """Read a date or an ISO 8601 instant; UTC unless it says otherwise. Raises TimeRangeError."""
+    try:
+        instant = datetime.fromisoformat(re.sub(r"( ?UTC|Z)$", "+00:00", text.strip()))
+    except ValueError as error:
+        raise TimeRangeError(f"{text!r} is no date or instant: write 2019-11-01 or 2019-11-01T12:00:00.") from error
+    return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def parse_bucket(text: str) -> timedelta:
+    """Read a bucket size: day, hour, `10 minutes` and the like. Raises TimeRangeError."""
+    match = re.fullmatch(r"\s*(?:(\d+)\s+)?(day|hour|minute)s?\s*", text)
+    size = int(match[1] or 1) * _UNITS[match[2]] if match else timedelta(0)
+    if not timedelta(0) < size <= DAY:
+        raise TimeRangeError(f"{text!r} is no bucket: write day, hour, or an interval such as '10 minutes'.")
+    return size
+
+
+def bucket_name(size: timedelta) -> str:
+    """Write a bucket size the one way that tables hold it: day, hour, 6 hours, 10 minutes."""
+    unit = next(name for name, length in _UNITS.items() if size % length == timedelta(0))
+    count = size // _UNITS[unit]
+    return unit if count == 1 else f"{count} {unit}s"
+
+
+def check_range(asked: TimeRange, bucket: str) -> TimeRange:
+    """Return the range if it runs forward over at least two whole buckets. Raises TimeRangeError."""
+    size, length = parse_bucket(bucket), asked.end - asked.start
+    if length <= timedelta(0):
+        raise TimeRangeError(f"--from {format_instant(asked.start)} is not before --to {format_instant(asked.end)}.")
+    if length % size:
+        shorter, longer = (TimeRange(asked.start, asked.start + size * (length // size + i)) for i in (0, 1))
+        nearest = f"{shorter} or {longer}" if length > size else f"{longer}"
+        raise TimeRangeError(f"{asked} is no whole number of buckets of a {bucket}: the nearest are {nearest}.")
+    if length < 2 * size:
+        raise TimeRangeError(f"{asked} is a single bucket of a {bucket}, and a trend needs two: choose a finer bucket.")
+    return asked
+
+
+def check_held(asked: TimeRange, days: Sequence[DayHeld]) -> tuple[str, ...]:
+    """Return what to say of a range that reaches past the data. Raises TimeRangeError where it is wholly outside."""
+    first, last = days[0].first_at, days[-1].last_at
+    held = f"{format_instant(first)} to {format_instant(last)}"
+    if asked.end <= first or asked.start > last:
+        raise TimeRangeError(f"The range {asked} is outside the data, which runs from {held}.")
+    if asked.start.date() < first.date() or asked.end > _end_of(days[-1].day):
+        return (f"The range {asked} reaches past the data ({held}): answered with what is known.",)
+    return ()
+
+
+def complete_days(days: Sequence[DayHeld]) -> list[date]:
+    """Return the days held that are complete: an event of their last hour or of a later day has been seen."""
+    newest = days[-1].last_at
+    return [held.day for held in days if newest >= _end_of(held.day) - timedelta(hours=1)]
+
+
+def default_request(days: Sequence[DayHeld], length: int, bucket: str) -> Request:
+    """Return the last `length` complete days; finer buckets over the newest data where these hold no two days."""
+    complete = complete_days(days)
+    if complete:
+        end = _end_of(complete[-1])
+        start = max(end - length * DAY, _start_of(days[0].day))
+        if sum(start <= _start_of(day) for day in complete) >= 2:
+            return Request(TimeRange(start, end), bucket)
+    return _finer_request(days[-1])
+
+
+def default_windows(days: Sequence[DayHeld], length: int) -> list[TimeRange]:
+    """Return every window of `length` days that ends at a complete day held and starts within the data."""
+    first = _start_of(days[0].day)
+    ends = [_end_of(day) for day in complete_days(days)]
+    return [TimeRange(end - length * DAY, end) for end in ends if end - length * DAY >= first]
+
+
+def format_instant(instant: datetime) -> str:
+    """Write an instant in UTC, as a date where it is midnight."""
+    utc = instant.astimezone(UTC)
+    return utc.strftime("%Y-%m-%d") if utc.time() == time(0) else utc.strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _finer_request(newest: DayHeld) -> Request:
+    for bucket in _FINER_BUCKETS:
+        size = parse_bucket(bucket)
+        start, end = _floor(newest.first_at, size), _floor(newest.last_at, size)
+        if (end - start) // size >= (2 if bucket == _FINER_BUCKETS[-1] else _ENOUGH_BUCKETS):
+            note = f"The newest data spans no two complete days: answered in buckets of {bucket} over {newest.day}."
+            return Request(TimeRange(start, end), bucket, (note,))
+    raise TimeRangeError(
+        f"All events of {newest.day} are within two minutes of {format_instant(newest.last_at)}: "
+        "a trend needs a longer stretch, name one with --from and --to."
+    )
+
+
+def _floor(instant: datetime, size: timedelta) -> datetime:
+    midnight = _start_of(instant.date())
+    return midnight + (instant - midnight) // size * size
+
+
+def _start_of(day: date) -> datetime:
+    return datetime.combine(day, time(0), UTC)
+
+
+def _end_of(day: date) -> datetime:
+    return _start_of(day) + DAY

@@ -1,0 +1,112 @@
+"""The windows of the batch view `trends`: which are asked for, computed, stored, and stale."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from lambda_spark import activity, tables, views
+from lambda_spark.settings import TrendSettings
+from lambda_spark.tables import EVENTS, PRODUCT_ACTIVITY, TRENDS
+from lambda_spark.time_ranges import (
+    DAY,
+    UTC,
+    Request,
+    TimeRange,
+    bucket_name,
+    check_held,
+    check_range,
+    default_request,
+    default_windows,
+    parse_bucket,
+)
+from lambda_spark.trends import TrendRule, trends
+
+
+class Answer(NamedTuple):
+    """The rows of a view, read back from where they are stored, and the request that they answer."""
+
+    request: Request
+    rows: DataFrame
+
+
+def resolve_request(root: Path, settings: TrendSettings, asked: TimeRange | None) -> Request:
+    """Return the range and bucket to answer: those asked for, or the default.
+
+    Raises TimeRangeError for a range that cannot be answered, NotComputedError where there are no events.
+    """
+    days, bucket = views.days_held(root), bucket_name(parse_bucket(settings.bucket))
+    if asked is None:
+        return default_request(days, settings.days, bucket)
+    notes = check_held(asked, days)
+    return Request(check_range(asked, bucket), bucket, notes)
+
+
+def stored_trends(spark: SparkSession, root: Path, request: Request) -> DataFrame:
+    """Return the stored rows of a window, schemas.TRENDS; none where it has not been computed."""
+    tables.create(spark, root, TRENDS)
+    return tables.read(spark, root, TRENDS).where(_condition([request.range], request.bucket))
+
+
+def compute_trends(
+    spark: SparkSession, root: Path, settings: TrendSettings, windows: Sequence[TimeRange], bucket: str
+) -> DataFrame:
+    """Compute the trends of windows of one length, schemas.TRENDS."""
+    size = parse_bucket(bucket)
+    buckets = (windows[0].end - windows[0].start) // size
+    rows = [(w.start, w.end, [w.start + i * size for i in range(buckets)]) for w in windows]
+    frame = spark.createDataFrame(rows, "window_from timestamp, window_to timestamp, bucket_ats array<timestamp>")
+    span = TimeRange(min(w.start for w in windows), max(w.end for w in windows))
+    return trends(_activity(spark, root, span, bucket), frame, buckets, bucket, _rule(settings))
+
+
+def replace_trends(spark: SparkSession, root: Path, settings: TrendSettings, request: Request) -> None:
+    """Compute and store one window."""
+    rows = compute_trends(spark, root, settings, [request.range], request.bucket)
+    tables.replace(rows, root, TRENDS, _condition([request.range], request.bucket))
+
+
+def update_trends(spark: SparkSession, root: Path, settings: TrendSettings, events_version: int) -> None:
+    """Compute and store every default window that is not there yet, or whose days have changed since it was."""
+    windows = default_windows(views.days_held(root), settings.days)
+    lineage = {views.EVENTS_VERSION: events_version, "rule": settings.model_dump(mode="json")}
+    before = tables.lineage_of(root, TRENDS)
+    if before and before["rule"] == lineage["rule"]:
+        changed = views.changed_days(spark, root, before[views.EVENTS_VERSION], events_version)
+        present = _stored_windows(spark, root)
+        windows = [w for w in windows if w not in present or any(w.start.date() <= d < w.end.date() for d in changed)]
+    if windows:
+        rows = compute_trends(spark, root, settings, windows, "day")
+        tables.replace(rows, root, TRENDS, _condition(windows, "day"), lineage)
+
+
+def _rule(settings: TrendSettings) -> TrendRule:
+    return TrendRule(**settings.model_dump(exclude={"days", "bucket"}))
+
+
+def _activity(spark: SparkSession, root: Path, span: TimeRange, bucket: str) -> DataFrame:
+    """Return the counts of a span, one row per (bucket_at, product_id), from the batch view where it has them."""
+    size = parse_bucket(bucket)
+    is_whole_days = size == DAY and span.start.timestamp() % DAY.total_seconds() == 0
+    if is_whole_days and views.covers_all_events(root, PRODUCT_ACTIVITY):
+        days = F.col("event_date").between(F.lit(span.start.date()), F.lit((span.end - DAY).date()))
+        return activity.daily_buckets(tables.read(spark, root, PRODUCT_ACTIVITY).where(days))
+    return activity.bucket_activity(tables.read(spark, root, EVENTS), span, size)
+
+
+def _stored_windows(spark: SparkSession, root: Path) -> set[TimeRange]:
+    rows = tables.read(spark, root, TRENDS).where("bucket = 'day'").select("window_from", "window_to").distinct()
+    return {TimeRange(*(instant.astimezone(UTC) for instant in row)) for row in rows.collect()}
+
+
+def windows_condition(windows: Sequence[TimeRange]) -> str:
+    """Return the SQL condition that a row belongs to one of the windows, which are of one length."""
+    seconds = int((windows[0].end - windows[0].start).total_seconds())
+    ends = ", ".join(f"TIMESTAMP '{window.end.astimezone(UTC).isoformat()}'" for window in windows)
+    return f"timestampdiff(SECOND, window_from, window_to) = {seconds} AND window_to IN ({ends})"
+
+
+def _condition(windows: Sequence[TimeRange], bucket: str) -> str:
+    return f"bucket = '{bucket}' AND {windows_condition(windows)}"

@@ -1,0 +1,110 @@
+"""The batch views kept up to date: each remembers which version of the master dataset it was computed from."""
+
+from datetime import date, datetime
+from pathlib import Path
+
+import deltalake
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from lambda_spark import activity, recent_brands, tables
+from lambda_spark.errors import NotComputedError
+from lambda_spark.settings import BrandSettings
+from lambda_spark.tables import EVENTS, PRODUCT_ACTIVITY, RECENT_BRANDS, USER_BRANDS, Table
+from lambda_spark.time_ranges import DayHeld
+
+# The key of a view's lineage: the version of `events` that it covers.
+EVENTS_VERSION = "events_version"
+
+
+def days_held(root: Path) -> list[DayHeld]:
+    """Return the days of which the master dataset holds events, from Delta's own statistics: nothing is read.
+
+    Raises NotComputedError where there is no event yet.
+    """
+    if tables.exists(root, EVENTS):
+        files = pa.table(deltalake.DeltaTable(tables.path_of(root, EVENTS)).get_add_actions(flatten=True))
+        by_day = files.group_by("partition.event_date").aggregate(
+            [("min.event_time", "min"), ("max.event_time", "max")]
+        )
+        rows = by_day.sort_by("partition.event_date").to_pylist()
+        if rows:
+            return [
+                DayHeld(row["partition.event_date"], row["min.event_time_min"], row["max.event_time_max"])
+                for row in rows
+            ]
+    raise NotComputedError(f"There are no events in {root} yet: run {EVENTS.written_by} first.")
+
+
+def covers_all_events(root: Path, view: Table) -> bool:
+    """Say whether a view was computed from the present version of the master dataset."""
+    lineage = tables.lineage_of(root, view)
+    return lineage is not None and lineage[EVENTS_VERSION] == tables.version_of(root, EVENTS)
+
+
+def changed_days(spark: SparkSession, root: Path, after: int, until: int) -> list[date]:
+    """Return the days that events were added to after one version of the master dataset, up to and with another."""
+    if after >= until:
+        return []
+    changes = tables.read_changes(spark, root, EVENTS, after, until)
+    return [row.event_date for row in changes.select("event_date").distinct().orderBy("event_date").collect()]
+
+
+def update_product_activity(spark: SparkSession, root: Path) -> int:
+    """Recompute the days that events were added to since; return the version of `events` that the view covers now."""
+    version = tables.version_of(root, EVENTS)
+    lineage = tables.lineage_of(root, PRODUCT_ACTIVITY)
+    events = tables.read(spark, root, EVENTS, version)
+    if lineage is None:
+        tables.replace(activity.product_activity(events), root, PRODUCT_ACTIVITY, "true", {EVENTS_VERSION: version})
+    elif days := changed_days(spark, root, lineage[EVENTS_VERSION], version):
+        touched = activity.product_activity(events.where(F.col("event_date").isin(days)))
+        where = "event_date IN ({})".format(", ".join(f"DATE '{day}'" for day in days))
+        tables.replace(touched, root, PRODUCT_ACTIVITY, where, {EVENTS_VERSION: version})
+    return version
+
+
+def update_user_brands(spark: SparkSession, root: Path, brands: BrandSettings, rebuild: bool = False) -> int:
+    """Merge the events since the last time into the view, or compute it from the first event on.
+
+    Returns the version of `events` it covers now.
+    """
+    version = tables.version_of(root, EVENTS)
+    lineage = {EVENTS_VERSION: version, "rule": brands.model_dump(mode="json")}
+    before = None if rebuild else tables.lineage_of(root, USER_BRANDS)
+    if before is None or before["rule"] != lineage["rule"]:
+        lists = recent_brands.brand_lists(tables.read(spark, root, EVENTS, version), brands.limit, brands.event_types)
+        tables.replace(lists, root, USER_BRANDS, "true", lineage)
+    elif before[EVENTS_VERSION] < version:
+        added = tables.read_changes(spark, root, EVENTS, before[EVENTS_VERSION], version)
+        lists = recent_brands.brand_lists(added, brands.limit, brands.event_types)
+        merged = recent_brands.merge_brand_lists([tables.read(spark, root, USER_BRANDS), lists], brands.limit)
+        tables.replace(merged, root, USER_BRANDS, "true", lineage)
+    return version
+
+
+def brands_as_of(spark: SparkSession, root: Path, brands: BrandSettings, end: datetime) -> DataFrame:
+    """Return everybody's recent brands as they stood before `end`. One row per user_id, schemas.USER_BRANDS.
+
+    Where `end` lies past the newest event, the merged views have the answer; else the master dataset has it.
+    """
+    present = present_brands(spark, root, brands.limit)
+    newest = recent_brands.newest_seen_at(present).first()
+    if newest is None or newest[0] is None or newest[0].timestamp() < end.timestamp():
+        return present
+    events = tables.read(spark, root, EVENTS).where(F.col("event_time") < F.lit(end))
+    return recent_brands.brand_lists(events, brands.limit, brands.event_types)
+
+
+def present_brands(spark: SparkSession, root: Path, limit: int) -> DataFrame:
+    """Merge the batch view and the realtime view. One row per user_id, schemas.USER_BRANDS.
+
+    Raises NotComputedError where there is neither.
+    """
+    lists = [tables.read(spark, root, view) for view in (USER_BRANDS, RECENT_BRANDS) if tables.exists(root, view)]
+    if not lists:
+        raise NotComputedError(
+            f"No user's brands are known in {root} yet: run {RECENT_BRANDS.written_by} or {USER_BRANDS.written_by}."
+        )
+    return recent_brands.merge_brand_lists(lists, limit)

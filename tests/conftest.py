@@ -1,0 +1,74 @@
+"""One Spark session and one Kafka broker for all tests, and the real files where they are at hand."""
+
+import socket
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from lambda_spark.broker import running_broker
+from lambda_spark.kafka import ensure_topic
+from lambda_spark.session import get_spark
+from lambda_spark.settings import PROJECT_ROOT, Settings, load_settings
+
+REAL_DATA = PROJECT_ROOT.parent / "shared" / "data"
+
+NewSettings = Callable[..., Settings]
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    session = get_spark("tests")
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the address of a broker of the tests' own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    bootstrap_servers = f"127.0.0.1:{port}"
+    with running_broker(bootstrap_servers, tmp_path_factory.mktemp("broker")):
+        yield bootstrap_servers
+
+
+@pytest.fixture(scope="session")
+def new_topic(broker: str) -> Callable[[], str]:
+    """Return what makes an empty topic of four partitions and returns its name."""
+    numbers = count(1)
+
+    def make() -> str:
+        topic = f"events-{next(numbers)}"
+        ensure_topic(broker, topic, 4)
+        return topic
+
+    return make
+
+
+@pytest.fixture
+def new_settings(tmp_path: Path) -> NewSettings:
+    """Return what loads settings for a data root of the test's own, with few shards since tests have few users."""
+    numbers = count(1)
+
+    def load(**sections: dict[str, object]) -> Settings:
+        speed = {"shards": 8, "state_partitions": 2, **sections.pop("speed", {})}
+        return load_settings(data_root=tmp_path / f"data-{next(numbers)}", speed=speed, **sections)
+
+    return load
+
+
+@pytest.fixture
+def real_file() -> Callable[[str], Path]:
+    """Return what finds a real event file, or skips the test where it is not at hand."""
+
+    def find(name: str) -> Path:
+        path = REAL_DATA / name
+        if not path.exists():
+            pytest.skip(f"the real file ../shared/data/{name} is not here: it is never part of the repository")
+        return path
+
+    return find
