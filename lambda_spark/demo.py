@@ -1,0 +1,135 @@
+"""`make recommend`: the whole pipeline once, from event files to recommendations, on a broker of its own if need be."""
+
+import argparse
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from rich.console import Console
+
+from lambda_spark import cli, counts, pipelines, views
+from lambda_spark.broker import broker_directory, running_broker
+from lambda_spark.checkpoints import received_count
+from lambda_spark.console import make_console, print_summary
+from lambda_spark.files import file_id, find_event_files
+from lambda_spark.kafka import message_count
+from lambda_spark.progress import progress_bar
+from lambda_spark.replay import replay
+from lambda_spark.report import write_report
+from lambda_spark.session import get_spark
+from lambda_spark.settings import Settings, load_settings
+from lambda_spark.summary import Counts, RunSummary
+from lambda_spark.synthetic import write_month
+from lambda_spark.time_ranges import TimeRange
+from lambda_spark.trend_windows import Answer
+from lambda_spark.words import Row
+
+MONTH = "generated-2019-11.csv"
+TRENDS_SHOWN, USERS_SHOWN = 15, 3
+
+
+def main() -> None:
+    """Parse the options and run the pipeline."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--events", nargs="+", type=Path, help="event files or folders (default: a generated month)")
+    cli.add_range_options(options)
+    args = options.parse_args()
+    asked, settings = cli.asked_range(args), load_settings()
+    with running_broker(settings.kafka.bootstrap_servers, broker_directory(settings)):
+        if args.events:
+            files = find_event_files(args.events)
+            settings = settings_of_their_own(settings, files)
+        else:
+            files = [settings.data_root / MONTH]
+        run_pipeline(settings, files, asked, make_console())
+
+
+def settings_of_their_own(settings: Settings, files: Sequence[Path]) -> Settings:
+    """Return settings with a data root and a topic for just these files, so that no events of others get in between."""
+    content = "".join(file_id(file) for file in files)
+    stem = "".join(letter if letter.isalnum() else "-" for letter in files[0].name.split(".")[0])[:60]
+    name = f"{stem}-{content[:6]}"
+    kafka = {**settings.kafka.model_dump(), "topic": f"{settings.kafka.topic}-{name}"}
+    return load_settings(data_root=settings.data_root / name, kafka=kafka)
+
+
+def run_pipeline(settings: Settings, files: Sequence[Path], asked: TimeRange | None, console: Console) -> None:
+    """Run every job once over the files and print what came out; the second time there is nothing left to do."""
+    seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(name: str) -> Iterator[None]:
+        begin = time.monotonic()
+        with console.status(f"{name} ..."):
+            yield
+        seconds[name] = time.monotonic() - begin
+        console.print(f"{name:<32}{seconds[name]:6.1f} s")
+
+    if files == [settings.data_root / MONTH] and not files[0].exists():
+        with step("generate a month of events"):
+            write_month(files[0])
+    with step("start"):
+        spark = get_spark("recommend")
+    with progress_bar("replay") as on_progress, step("replay files into the topic"):
+        replay(settings.kafka, files, on_progress=on_progress)
+    sent = message_count(settings.kafka.bootstrap_servers, settings.kafka.topic)
+    with step("ingest: topic to master dataset"):
+        pipelines.ingest_topic(spark, settings, available_now=True)
+    with step("batch: trends"):
+        trending = pipelines.batch_trends(spark, settings, asked)
+    with step("batch: brands of users"):
+        pipelines.batch_brands(spark, settings)
+    with step("speed: topic to recent brands"):
+        pipelines.speed_stream(spark, settings, available_now=True)
+    with step("serve: recommendations"):
+        recommended = pipelines.recommend(spark, settings, asked)
+        brands = views.brands_as_of(spark, settings.data_root, settings.brands, recommended.request.range.end)
+        summary = summarise(settings, trending, recommended, brands, sent, seconds)
+    print_summary(console, summary)
+    console.print(f"Report with charts: {write_report(settings.data_root / 'report.html', summary)}", soft_wrap=True)
+
+
+def summarise(
+    settings: Settings,
+    trending: Answer,
+    recommended: Answer,
+    brands: DataFrame,
+    sent: int,
+    seconds: Mapping[str, float],
+) -> RunSummary:
+    """Collect what a person is shown of a run: the best trends, and the users with the most recommendations."""
+    root = settings.data_root
+    stored = counts.master_dataset_counts(root)
+    best = recommended.rows.groupBy("user_id").count().orderBy(F.desc("count"), "user_id").limit(USERS_SHOWN)
+    users = [row.user_id for row in best.collect()]
+    return RunSummary(
+        counts=Counts(
+            sent=sent,
+            batch_received=received_count(counts.ingest_checkpoint(root)),
+            speed_received=received_count(counts.speed_checkpoint(root)),
+            stored=stored.stored,
+            rejected=stored.rejected,
+        ),
+        window_from=recommended.request.range.start,
+        window_to=recommended.request.range.end,
+        bucket=recommended.request.bucket,
+        min_events=settings.trends.min_events,
+        brand_limit=settings.brands.limit,
+        trends=trending.rows.orderBy("rank").limit(TRENDS_SHOWN).collect(),
+        brands=_rows_of(brands, users, "user_id"),
+        recommendations=_rows_of(recommended.rows, users, "user_id", "rank"),
+        data_root=root,
+        notes=recommended.request.notes,
+        seconds=seconds,
+    )
+
+
+def _rows_of(rows: DataFrame, users: Sequence[int], *order: str) -> Sequence[Row]:
+    return rows.where(F.col("user_id").isin(*users)).orderBy(*order).collect() if users else []
+
+
+if __name__ == "__main__":
+    cli.run(main)
