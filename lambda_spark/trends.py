@@ -24,11 +24,11 @@ from lambda_spark.activity import weighted_count
 
 WINDOW = ("window_from", "window_to")
 
-# Without a smoothing of its own a shop gets its events per bucket over this, within these bounds: 20 from 60,000 on.
-_EVENTS_PER_SMOOTHING = 3_000
+# Without a smoothing of its own a shop gets its events per bucket over this, within these bounds: 20 from 20,000 on.
+_EVENTS_PER_SMOOTHING = 1_000
 _SMOOTHING_BOUNDS = (1.0, 20.0)
 # ... and products are ranked from this many times the smoothing on.
-_SUPPORT_PER_SMOOTHING = 5
+_SUPPORT_PER_SMOOTHING = 3
 
 _CONFIRMED_Z, _EMERGING_Z = 3, 2
 
