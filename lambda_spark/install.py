@@ -12,6 +12,7 @@ import ssl
 import struct
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from lambda_spark.errors import SetUpError
@@ -27,16 +28,25 @@ IVY_SETTINGS = PROJECT_ROOT / "conf" / "ivysettings.xml"
 JAVA_REQUIREMENTS = PROJECT_ROOT / "requirements" / "java.txt"
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
+# The options of Spark's launcher that are dropped, by the Java version from which on.
+UNWANTED_OPTIONS = {
+    17: "--add-modules=jdk.incubator.vector",
+    24: "--add-opens=java.base/sun.security.action=ALL-UNNAMED",
+}
 JAVA_WRAPPER = """#!/bin/sh
-# Spark asks for a module that nothing here needs: some runtimes lack it, the others warn of it at each start.
+# Spark asks for what nothing here needs and not every Java has: it would warn of it at each start, or not start at all.
 for argument do
   shift
-  [ "$argument" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$argument"
+  case "$argument" in
+    {dropped}) ;;
+    *) set -- "$@" "$argument" ;;
+  esac
 done
 exec {java} "$@"
 """
 
 
+@cache
 def java_version(java: Path) -> int:
     """Return the major version of a `java` program, 0 where it does not run."""
     try:
@@ -72,8 +82,10 @@ def install_java() -> Path:
 
 
 def wrap_java(java: Path) -> None:
-    """Make `.runtime/java` a JAVA_HOME that runs the given `java` without the module Spark asks for."""
-    wrapper = JAVA_WRAPPER.format(java=shlex.quote(str(java)))
+    """Make `.runtime/java` a JAVA_HOME that runs the given `java` without the options that it does not understand."""
+    version = java_version(java)
+    dropped = " | ".join(option for since, option in UNWANTED_OPTIONS.items() if version >= since)
+    wrapper = JAVA_WRAPPER.format(java=shlex.quote(str(java)), dropped=dropped)
     if JAVA.exists() and JAVA.read_text() == wrapper:
         return
     JAVA.parent.mkdir(parents=True, exist_ok=True)

@@ -4,9 +4,11 @@ import os
 import sys
 
 from pyspark.errors import PySparkRuntimeError
+from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from lambda_spark.errors import SetUpError
+from lambda_spark.install import RUNTIME
 
 DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
 
@@ -25,6 +27,7 @@ def get_spark(app_name: str) -> SparkSession:
             raise
         raise SetUpError("Spark could not start, since it finds no Java 17 or newer: run `make setup`.") from error
     _require_delta(spark)
+    _quieten(spark)
     return spark
 
 
@@ -34,3 +37,14 @@ def _require_delta(spark: SparkSession) -> None:
         raise SetUpError("Spark has not read conf/spark-defaults.conf: run `make setup`.")
     if jvm is not None and not jvm.org.apache.spark.util.Utils.classIsLoadable(DELTA_EXTENSION):
         raise SetUpError("Spark finds no jar of Delta Lake: run `make setup`.")
+
+
+def _quieten(spark: SparkSession) -> None:
+    """Keep off the console what nobody has asked for: an error reaches the caller as an exception in any case."""
+    # A JSON record of every failed query.
+    for kind in ("SQL", "DataFrame"):
+        PySparkLogger.getLogger(f"{kind}QueryContextLogger").disabled = True
+    # Python's workers narrate each step of a stateful query; Spark's own log keeps the stream it had.
+    jvm = spark.sparkContext._jvm
+    if jvm is not None and RUNTIME.exists():
+        jvm.java.lang.System.setErr(jvm.java.io.PrintStream(str(RUNTIME / "python-workers.log")))
