@@ -54,44 +54,45 @@ def trends(activity: DataFrame, windows: DataFrame, buckets: int, bucket: str, r
     counted = activity.withColumn(
         "count", F.col("user_count").cast("double") if rule.count_by == "users" else weighted_count(rule.weights)
     )
-    in_windows = counted.join(F.broadcast(windows), F.array_contains("bucket_ats", F.col("bucket_at")), "inner")
-    products = _products(in_windows)
-    levels = _levels(in_windows, rule)
-    scored = products.join(F.broadcast(levels), list(WINDOW), "inner").transform(_with_scores, buckets)
-    return scored.transform(_with_confidence).transform(_ranked, rule, bucket)
+    slots = windows.select(*WINDOW, F.explode("bucket_ats").alias("bucket_at"))
+    in_windows = counted.join(F.broadcast(slots), "bucket_at", "inner")
+    levels = _levels(in_windows, windows, rule)
+    products = _products(in_windows).join(F.broadcast(levels), list(WINDOW), "inner").transform(_with_counts)
+    scored = products.transform(_with_scores, buckets).transform(_with_confidence)
+    return scored.transform(_ranked, rule, bucket)
 
 
 def _products(in_windows: DataFrame) -> DataFrame:
-    """Gather the buckets of each product. One row per (window, product_id); `counts` has one number per bucket."""
+    """Gather the buckets of each product. One row per (window, product_id); `count_at` maps bucket_at to the count."""
     at = F.col("bucket_at")
-    return (
-        in_windows.groupBy(*WINDOW, "product_id")
-        .agg(
-            F.first("bucket_ats").alias("bucket_ats"),
-            F.map_from_entries(F.collect_list(F.struct(at, "count"))).alias("count_at"),
-            F.sum("user_count").alias("user_count"),
-            *(F.max(F.when(F.col(c).isNotNull(), F.struct(at, c)))[c].alias(c) for c in ("brand", "category_code")),
-        )
-        .withColumn("counts", F.transform("bucket_ats", lambda t: F.coalesce(F.col("count_at")[t], F.lit(0.0))))
-        .withColumn("event_count", _sum(F.col("counts")))
-        .drop("count_at")
+    return in_windows.groupBy(*WINDOW, "product_id").agg(
+        _map("count").alias("count_at"),
+        F.sum("user_count").alias("user_count"),
+        *(F.max(F.when(F.col(c).isNotNull(), F.struct(at, c)))[c].alias(c) for c in ("brand", "category_code")),
     )
 
 
-def _levels(in_windows: DataFrame, rule: TrendRule) -> DataFrame:
-    """Measure the shop in each window. One row per window: `levels` (NULL where the shop had no event), the support."""
-    totals = in_windows.groupBy(*WINDOW, "bucket_ats", "bucket_at").agg(F.sum("count").alias("total"))
-    total_at = F.map_from_entries(F.collect_list(F.struct("bucket_at", "total"))).alias("total_at")
-    by_window = totals.groupBy(*WINDOW, "bucket_ats").agg(total_at)
+def _with_counts(products: DataFrame) -> DataFrame:
+    """Add `counts`, one number per bucket, 0 where nothing happened, and their sum."""
+    counts = F.transform("bucket_ats", lambda at: F.coalesce(F.col("count_at")[at], F.lit(0.0)))
+    return products.withColumn("counts", counts).withColumn("event_count", _sum(F.col("counts")))
+
+
+def _levels(in_windows: DataFrame, windows: DataFrame, rule: TrendRule) -> DataFrame:
+    """Measure the shop. One row per window: its buckets, their `levels` (NULL without an event), smoothing, support."""
+    totals = in_windows.groupBy(*WINDOW, "bucket_at").agg(F.sum("count").alias("total"))
+    by_window = totals.groupBy(*WINDOW).agg(_map("total").alias("total_at")).join(windows, list(WINDOW), "inner")
     by_bucket = F.transform("bucket_ats", lambda at: F.col("total_at")[at])
     open_buckets = F.filter(by_bucket, lambda total: total > 0)
-    mean = _sum(open_buckets) / F.size(open_buckets)
+    mean = F.try_divide(_sum(open_buckets), F.size(open_buckets))
     low, high = _SMOOTHING_BOUNDS
     scaled = F.least(F.greatest(mean / _EVENTS_PER_SMOOTHING, F.lit(low)), F.lit(high))
     smoothing = F.lit(rule.smoothing) if rule.smoothing else scaled
     support = smoothing * _SUPPORT_PER_SMOOTHING if rule.min_events is None else F.lit(float(rule.min_events))
     levels = F.transform(by_bucket, lambda total: F.when(total > 0, total / mean))
-    return by_window.select(*WINDOW, levels.alias("levels"), smoothing.alias("smoothing"), support.alias("support"))
+    return by_window.select(
+        *WINDOW, "bucket_ats", levels.alias("levels"), smoothing.alias("smoothing"), support.alias("support")
+    )
 
 
 def _with_scores(products: DataFrame, buckets: int) -> DataFrame:
@@ -119,7 +120,7 @@ def _with_scores(products: DataFrame, buckets: int) -> DataFrame:
 
 def _with_confidence(scored: DataFrame) -> DataFrame:
     """Add z and its label: confirmed, emerging, or NULL."""
-    n, mean = F.size("adjusted"), _sum(F.col("adjusted")) / F.size("adjusted")
+    n, mean = F.size("adjusted"), F.try_divide(_sum(F.col("adjusted")), F.size("adjusted"))
     squares = _sum(F.transform("adjusted", lambda count: F.pow(count - F.col("mean"), 2)))
     dispersion = F.when(F.col("mean") > 0, (squares / (n - 1) - F.col("mean")) / F.pow("mean", 2))
     r, b, h, m, phi, expected = (F.col(name) for name in ("r", "b", "h", "m", "phi", "expected"))
@@ -165,6 +166,10 @@ def _ranked(scored: DataFrame, rule: TrendRule, bucket: str) -> DataFrame:
             "confidence",
         )
     )
+
+
+def _map(value: str) -> Column:
+    return F.map_from_entries(F.collect_list(F.struct("bucket_at", value)))
 
 
 def _sum(numbers: Column) -> Column:
