@@ -24,11 +24,11 @@ def recommendations(trends: DataFrame, brands: DataFrame, events: DataFrame, rul
     a user bought (or met, as `leave_out` says) in it is left out.
     """
     candidates = trends.where(F.col("rank") <= rule.top_trends).transform(_as_candidates)
-    known = _met(events, rule.leave_out)
-    matches = match_brands(candidates, brands).join(known, ["user_id", "product_id"], "left_anti")
-    chosen = matches.transform(_keep_best, ["user_id", "brand"], rule.per_brand, "place_in_brand")
+    offers = match_brands(candidates, brands)
     if rule.fallback:
-        chosen = chosen.unionByName(_fallbacks(candidates, brands, chosen, known))
+        offers = offers.unionByName(_fallbacks(candidates, brands, offers))
+    new = offers.join(_met(events, rule.leave_out), ["user_id", "product_id"], "left_anti")
+    chosen = new.transform(_keep_best, ["user_id", "brand"], rule.per_brand, "place_in_brand")
     ranked = chosen.transform(_keep_best, ["user_id"], rule.per_user, "rank")
     return ranked.select(
         "window_from",
@@ -75,16 +75,15 @@ def _met(events: DataFrame, leave_out: str) -> DataFrame:
     return events.where(is_met).select("user_id", "product_id").distinct()
 
 
-def _fallbacks(candidates: DataFrame, brands: DataFrame, chosen: DataFrame, known: DataFrame) -> DataFrame:
-    """Offer every user the top trends that are neither chosen nor known. One row per (user_id, product_id)."""
+def _fallbacks(candidates: DataFrame, brands: DataFrame, matches: DataFrame) -> DataFrame:
+    """Offer every user the top trends of other brands. One row per (user_id, product_id)."""
     everything = brands.select("user_id").crossJoin(F.broadcast(candidates))
     nothing: dict[str, Column] = {
         "brand_position": F.lit(None).cast("int"),
         "brand_last_seen_at": F.lit(None).cast("timestamp"),
         "is_fallback": F.lit(True),
     }
-    new = everything.join(chosen, ["user_id", "product_id"], "left_anti")
-    return new.join(known, ["user_id", "product_id"], "left_anti").withColumns(nothing)
+    return everything.join(matches, ["user_id", "product_id"], "left_anti").withColumns(nothing)
 
 
 def _keep_best(matches: DataFrame, group: list[str], most: int, place: str) -> DataFrame:
