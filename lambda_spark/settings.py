@@ -133,3 +133,8 @@ def load_settings(**overrides: Any) -> Settings:
             for problem in error.errors()
         )
         raise SettingsError(f"Cannot use these settings: {problems}. Every setting is in {CONFIG_FILE}.") from error
+    except ValueError as error:
+        # A file that is no TOML, or a list or table in the environment that is no JSON.
+        unreadable = getattr(error.__cause__, "doc", str(CONFIG_FILE))
+        remedy = f'write lists as in ["view", "cart"]; every setting is in {CONFIG_FILE}.'
+        raise SettingsError(f"Cannot read {unreadable!r} as settings ({error}): {remedy}") from error
