@@ -20,9 +20,10 @@ SOURCE_COLUMNS = ("source_topic", "source_partition", "source_offset", "source_f
 _IDS = ("product_id", "user_id", "category_id")
 _TEXTS = ("category_code", "brand", "user_session")
 
-_INSTANT = r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,6})?"
+# Years that Python and pandas can count with: one event of the year 9999 would end every job that adds a day to it.
+_INSTANT = r"(19|20|21)\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,6})?"
 _UTC = r"( ?UTC|Z|[+-]00:?00)?"
-_OFFSET = r"[+-]\d\d:?\d\d"
+_OFFSET = r"[+-]([01]\d|2[0-3]):?[0-5]\d"
 _INTEGER = r"[+-]?\d+"
 _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 _WORD = r"[a-z][a-z0-9_]{0,31}"
