@@ -26,7 +26,7 @@ RUN = [str(JAVA), "-Xmx512m", f"-Dlog4j2.configurationFile={LOGGING}", "-cp", st
 # Any 16 bytes in base64 would do: there is only one cluster.
 CLUSTER_ID = "bGFtYmRhLXNwYXJrLTAwMQ"
 PID_FILE, LOG_FILE = "broker.pid", "broker.log"
-START_SECONDS = 60
+START_SECONDS = 120
 STOP_SECONDS = 30
 
 
