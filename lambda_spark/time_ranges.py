@@ -14,6 +14,8 @@ _UNITS = {"day": DAY, "hour": timedelta(hours=1), "minute": timedelta(minutes=1)
 # Tried from the largest on where the data spans no two complete days.
 _FINER_BUCKETS = ("6 hours", "hour", "10 minutes", "5 minutes", "minute")
 _ENOUGH_BUCKETS = 7
+# What follows the newest event for so long is known all the same: an event of its last hour makes a day complete.
+_UNSEEN = timedelta(hours=1)
 
 
 class TimeRange(NamedTuple):
@@ -73,11 +75,11 @@ def check_range(asked: TimeRange, bucket: str) -> TimeRange:
     if length <= timedelta(0):
         raise TimeRangeError(f"--from {format_instant(asked.start)} is not before --to {format_instant(asked.end)}.")
     if length % size:
-        shorter, longer = (TimeRange(asked.start, asked.start + size * (length // size + i)) for i in (0, 1))
-        nearest = f"{shorter} or {longer}" if length > size else f"{longer}"
-        raise TimeRangeError(f"{asked} is no whole number of buckets of a {bucket}: the nearest are {nearest}.")
+        counts = sorted({max(2, length // size + i) for i in (0, 1)})
+        nearest = " or ".join(str(TimeRange(asked.start, asked.start + count * size)) for count in counts)
+        raise TimeRangeError(f"{asked} is no whole number of buckets ({bucket}): ask for the nearest, {nearest}.")
     if length < 2 * size:
-        raise TimeRangeError(f"{asked} is a single bucket of a {bucket}, and a trend needs two: choose a finer bucket.")
+        raise TimeRangeError(f"{asked} is a single bucket ({bucket}), and a trend needs two: choose a finer bucket.")
     return asked
 
 
@@ -87,7 +89,7 @@ def check_held(asked: TimeRange, days: Sequence[DayHeld]) -> tuple[str, ...]:
     held = f"{format_instant(first)} to {format_instant(last)}"
     if asked.end <= first or asked.start > last:
         raise TimeRangeError(f"The range {asked} is outside the data, which runs from {held}.")
-    if asked.start.date() < first.date() or asked.end > _end_of(days[-1].day):
+    if asked.start.date() < first.date() or asked.end > last + _UNSEEN:
         return (f"The range {asked} reaches past the data ({held}): answered with what is known.",)
     return ()
 
@@ -95,7 +97,7 @@ def check_held(asked: TimeRange, days: Sequence[DayHeld]) -> tuple[str, ...]:
 def complete_days(days: Sequence[DayHeld]) -> list[date]:
     """Return the days held that are complete: an event of their last hour or of a later day has been seen."""
     newest = days[-1].last_at
-    return [held.day for held in days if newest >= _end_of(held.day) - timedelta(hours=1)]
+    return [held.day for held in days if newest >= _end_of(held.day) - _UNSEEN]
 
 
 def default_request(days: Sequence[DayHeld], length: int, bucket: str) -> Request:
