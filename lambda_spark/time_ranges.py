@@ -11,8 +11,8 @@ UTC = timezone.utc
 DAY = timedelta(days=1)
 
 _UNITS = {"day": DAY, "hour": timedelta(hours=1), "minute": timedelta(minutes=1)}
-# Tried from the largest on where the data spans no two complete days.
-_FINER_BUCKETS = ("6 hours", "hour", "10 minutes", "5 minutes", "minute")
+# Tried from the largest on where the data spans no two complete days: no day has enough of any larger one.
+_FINER_BUCKETS = ("hour", "10 minutes", "5 minutes", "minute")
 _ENOUGH_BUCKETS = 7
 # What follows the newest event for so long is known all the same: an event of its last hour makes a day complete.
 _UNSEEN = timedelta(hours=1)
@@ -101,14 +101,17 @@ def complete_days(days: Sequence[DayHeld]) -> list[date]:
 
 
 def default_request(days: Sequence[DayHeld], length: int, bucket: str) -> Request:
-    """Return the last `length` complete days; finer buckets over the newest data where these hold no two days."""
+    """Return the last `length` complete days; finer buckets over the newest data where these hold no two buckets.
+
+    Raises TimeRangeError for days that are no whole number of buckets, and where a few minutes are all there is.
+    """
     complete = complete_days(days)
     if complete:
         end = _end_of(complete[-1])
         start = max(end - length * DAY, _start_of(days[0].day))
-        if sum(start <= _start_of(day) for day in complete) >= 2:
-            return Request(TimeRange(start, end), bucket)
-    return _finer_request(days[-1])
+        if sum(start <= _start_of(day) for day in complete) * DAY >= 2 * parse_bucket(bucket):
+            return Request(check_range(TimeRange(start, end), bucket), bucket)
+    return _finer_request(days[-1], bucket)
 
 
 def default_windows(days: Sequence[DayHeld], length: int) -> list[TimeRange]:
@@ -124,13 +127,14 @@ def format_instant(instant: datetime) -> str:
     return utc.strftime("%Y-%m-%d") if utc.time() == time(0) else utc.strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _finer_request(newest: DayHeld) -> Request:
-    for bucket in _FINER_BUCKETS:
-        size = parse_bucket(bucket)
+def _finer_request(newest: DayHeld, bucket: str) -> Request:
+    for finer in (bucket, *_FINER_BUCKETS):
+        size = parse_bucket(finer)
         start, end = _floor(newest.first_at, size), _floor(newest.last_at, size)
-        if (end - start) // size >= (2 if bucket == _FINER_BUCKETS[-1] else _ENOUGH_BUCKETS):
-            note = f"The newest data spans no two complete days: answered in buckets of {bucket} over {newest.day}."
-            return Request(TimeRange(start, end), bucket, (note,))
+        enough = 2 if finer in (bucket, _FINER_BUCKETS[-1]) else _ENOUGH_BUCKETS
+        if size <= parse_bucket(bucket) and (end - start) // size >= enough:
+            note = f"The newest data spans no two complete days: answered in buckets ({finer}) over {newest.day}."
+            return Request(TimeRange(start, end), finer, (note,))
     raise TimeRangeError(
         f"All events of {newest.day} are within two minutes of {format_instant(newest.last_at)}: "
         "a trend needs a longer stretch, name one with --from and --to."
