@@ -6,6 +6,7 @@ can change a list. lambda_spark.brand_state has the same rule for the speed laye
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import reduce
 
 from pyspark.sql import DataFrame
@@ -23,13 +24,18 @@ def brand_lists(events: DataFrame, limit: int, event_types: Sequence[str] = ()) 
 
 def merge_brand_lists(lists: Sequence[DataFrame], limit: int) -> DataFrame:
     """Merge views of recent brands (user_id, brands). One row per user_id, schemas.USER_BRANDS."""
-    rows = reduce(DataFrame.unionByName, [brands.select("user_id", "brands") for brands in lists])
-    return _newest_first(rows.select("user_id", F.inline("brands")), limit)
+    return _newest_first(_union(lists).select("user_id", F.inline("brands")), limit)
 
 
-def newest_seen_at(lists: DataFrame) -> DataFrame:
-    """Return one row with the newest `last_seen_at` of all users, NULL where there is none."""
-    return lists.agg(F.max(F.col("brands")[0]["last_seen_at"]).alias("newest_seen_at"))
+def newest_seen_at(lists: Sequence[DataFrame]) -> datetime | None:
+    """Return the newest `last_seen_at` of all users in views of recent brands; the newest brand comes first."""
+    newest = F.max(F.get("brands", F.lit(0))["last_seen_at"])
+    (found,) = _union(lists).agg(newest).collect()[0]
+    return found
+
+
+def _union(lists: Sequence[DataFrame]) -> DataFrame:
+    return reduce(DataFrame.unionByName, [brands.select("user_id", "brands") for brands in lists])
 
 
 def _newest_first(seen: DataFrame, limit: int) -> DataFrame:

@@ -89,10 +89,10 @@ def brands_as_of(spark: SparkSession, root: Path, brands: BrandSettings, end: da
 
     Where `end` lies past the newest event, the merged views have the answer; else the master dataset has it.
     """
-    present = present_brands(spark, root, brands.limit)
-    newest = recent_brands.newest_seen_at(present).first()
-    if newest is None or newest[0] is None or newest[0].timestamp() < end.timestamp():
-        return present
+    lists = _brand_views(spark, root)
+    newest = recent_brands.newest_seen_at(lists)
+    if newest is None or newest.timestamp() < end.timestamp():
+        return recent_brands.merge_brand_lists(lists, brands.limit)
     events = tables.read(spark, root, EVENTS).where(F.col("event_time") < F.lit(end))
     return recent_brands.brand_lists(events, brands.limit, brands.event_types)
 
@@ -102,9 +102,13 @@ def present_brands(spark: SparkSession, root: Path, limit: int) -> DataFrame:
 
     Raises NotComputedError where there is neither.
     """
+    return recent_brands.merge_brand_lists(_brand_views(spark, root), limit)
+
+
+def _brand_views(spark: SparkSession, root: Path) -> list[DataFrame]:
     lists = [tables.read(spark, root, view) for view in (USER_BRANDS, RECENT_BRANDS) if tables.exists(root, view)]
     if not lists:
         raise NotComputedError(
             f"No user's brands are known in {root} yet: run {RECENT_BRANDS.written_by} or {USER_BRANDS.written_by}."
         )
-    return recent_brands.merge_brand_lists(lists, limit)
+    return lists
