@@ -7,7 +7,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from lambda_spark.brands import normalised_brand
-from lambda_spark.time_ranges import TimeRange
+from lambda_spark.time_ranges import UTC, TimeRange
 
 # The event types that are counted apart, and the column of each count.
 COUNT_COLUMNS = {
@@ -18,6 +18,8 @@ COUNT_COLUMNS = {
 }
 # What the weights call all other types.
 OTHER = "other"
+
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 def product_activity(events: DataFrame) -> DataFrame:
@@ -51,8 +53,8 @@ def weighted_count(weights: Mapping[str, float]) -> Column:
 
 
 def _bucket_at(start: datetime, size: timedelta) -> Column:
-    size_s, start_s = int(size.total_seconds()), int(start.timestamp())
-    return F.timestamp_seconds(F.floor((F.unix_seconds("event_time") - start_s) / size_s) * size_s + start_s)
+    size_us, start_us = size // _MICROSECOND, (start - _EPOCH) // _MICROSECOND
+    return F.timestamp_micros(F.floor((F.unix_micros("event_time") - start_us) / size_us) * size_us + start_us)
 
 
 def _count(events: DataFrame, bucket: str) -> DataFrame:
