@@ -35,10 +35,12 @@ broker-stop: ready  ## Stop the local Kafka broker
 	@$(BIN)/python -m lambda_spark.broker stop
 
 TABLES := events rejected_events product_activity trends user_brands recent_brands recommendations
+# Named one by one: a file that somebody keeps in data/ must survive.
+MADE := $(TABLES) broker runs report.html generated-2019-11.csv
 
 clean: ready  ## Remove the tables, the topic, the reports and all caches; the environment and own files stay
 	@$(BIN)/python -m lambda_spark.broker stop
-	rm -rf $(TABLES:%=data/%) data/broker
+	rm -rf $(MADE:%=data/%) data/runs data/generated-2019-11.csv data/report.html
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache spark-warehouse
 	find jobs lambda_spark tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
