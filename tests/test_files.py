@@ -16,6 +16,8 @@ from lambda_spark.schemas import EVENT_COLUMNS
 HEADER = "event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session"
 ROW = "2019-10-01 00:00:00 UTC,view,44600062,2103807459595387724,,shiseido,35.79,541312140,72d76fde"
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+# Python 3.10 cannot read a NUL inside quotes: there such a record counts as one without nine fields.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 
 
 def write(folder: Path, content: str | bytes, name: str = "events.csv") -> Path:
@@ -106,7 +108,7 @@ def test_text_after_a_closing_quote_is_not_guessed_at(tmp_path: Path) -> None:
     assert records(tmp_path, f"{HEADER}\n{odd}") == [Record(2, None, odd)]
 
 
-@given(st.lists(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), min_size=9, max_size=9)))
+@given(st.lists(st.lists(TEXTS, min_size=9, max_size=9)))
 def test_whatever_a_csv_writer_writes_comes_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]]
 ) -> None:
