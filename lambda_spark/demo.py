@@ -53,7 +53,7 @@ def settings_of_their_own(settings: Settings, files: Sequence[Path]) -> Settings
     stem = "".join(letter if letter.isalnum() else "-" for letter in files[0].name.split(".")[0])[:60]
     name = f"{stem}-{content[:6]}"
     kafka = {**settings.kafka.model_dump(), "topic": f"{settings.kafka.topic}-{name}"}
-    return load_settings(data_root=settings.data_root / name, kafka=kafka)
+    return load_settings(data_root=settings.data_root / "runs" / name, kafka=kafka)
 
 
 def run_pipeline(settings: Settings, files: Sequence[Path], asked: TimeRange | None, console: Console) -> None:

@@ -3,8 +3,11 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
+from typing import Any, ClassVar
 
-from pyspark.sql import DataFrame
+from pyspark.java_gateway import ensure_callback_server_started
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
@@ -26,11 +29,33 @@ def run_stream(writer: DataStreamWriter, checkpoint: Path, trigger: str | None) 
     before = reached_offsets(checkpoint)
     pace = writer.trigger(processingTime=trigger) if trigger else writer.trigger(availableNow=True)
     with stop_requested() as stop:
+        _stop_on_signals_to_jvm(writer._spark, stop)
         query = pace.option("checkpointLocation", str(checkpoint)).start()
         while not query.awaitTermination(_POLL_SECONDS):  # type: ignore[arg-type]
             if stop.is_set():
                 _stop_between_batches(query)
     return count_between(before or first_offsets(checkpoint), reached_offsets(checkpoint))
+
+
+class _SignalHandler:
+    """Tells Python of a signal that the JVM got, in the shape that Java asks for."""
+
+    def __init__(self, stop: Event) -> None:
+        self._stop = stop
+
+    def handle(self, signal: object) -> None:
+        self._stop.set()
+
+    class Java:
+        implements: ClassVar = ["sun.misc.SignalHandler"]
+
+
+def _stop_on_signals_to_jvm(spark: SparkSession, stop: Event) -> None:
+    """Under spark-submit the JVM is the parent: what would end it there and then asks the query to stop instead."""
+    gateway: Any = spark.sparkContext._gateway
+    ensure_callback_server_started(gateway)  # type: ignore[no-untyped-call]
+    for name in ("INT", "TERM"):
+        gateway.jvm.sun.misc.Signal.handle(gateway.jvm.sun.misc.Signal(name), _SignalHandler(stop))
 
 
 def query_id(checkpoint: Path) -> str:
