@@ -176,6 +176,8 @@ def link_into_spark(home: Path) -> None:
 
 def install() -> None:
     """Do all of it. Raises SetUpError."""
+    if " " in str(PROJECT_ROOT):
+        raise SetUpError(f"Spark's own scripts fail in a folder with a space in its path: move {PROJECT_ROOT}.")
     wrap_java(find_java() or install_java())
     home = spark_home()
     resolve_jars(home)

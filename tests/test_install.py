@@ -134,6 +134,12 @@ def test_spark_gets_links_to_the_present_jars_only(tmp_path: Path, monkeypatch: 
     assert (home / "conf" / "spark-defaults.conf").exists()
 
 
+def test_a_folder_that_spark_cannot_run_in_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install, "PROJECT_ROOT", Path("/home/me/my shop"))
+    with pytest.raises(SetUpError, match="a space in its path: move /home/me/my shop"):
+        install.install()
+
+
 def test_no_jar_of_spark_is_doubled() -> None:
     def name_of(jar: Path) -> str:
         return re.sub(r"-\d[\w.-]*\.jar$", "", jar.name)
