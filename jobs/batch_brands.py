@@ -7,6 +7,7 @@ from lambda_spark.session import get_spark
 def main() -> None:
     """Parse the options and run the job."""
     options = cli.parser(__doc__)
+    cli.add_table_options(options)
     options.add_argument("--rebuild", action="store_true", help="compute the view from the first event on")
     args = options.parse_args()
     settings = cli.load(args)

@@ -7,9 +7,9 @@ from lambda_spark.session import get_spark
 def main() -> None:
     """Parse the options and run the job."""
     options = cli.parser(__doc__)
+    cli.add_table_options(options)
     cli.add_range_options(options)
     options.add_argument("--days", type=int, help="length of the default range in days (default: 7)")
-    options.add_argument("--bucket", help="day, hour, or an interval such as '10 minutes' (default: day)")
     options.add_argument("--rank-by", help="trend_score (the default), total_pct_increase or events")
     options.add_argument("--top", type=int, help="how many products a window keeps (default: 1000)")
     options.add_argument("--min-events", type=int, help="rank only products with so many events in the range")
@@ -17,8 +17,8 @@ def main() -> None:
     args = options.parse_args()
     names = ("days", "bucket", "rank_by", "top", "min_events")
     settings = cli.load(args, trends={name: getattr(args, name) for name in names})
-    spark = get_spark("batch-trends")
-    answer = pipelines.batch_trends(spark, settings, cli.asked_range(args))
+    asked, spark = cli.asked_range(args, settings.trends.bucket), get_spark("batch-trends")
+    answer = pipelines.batch_trends(spark, settings, asked)
     if args.show:
         watching.show_batch(spark, settings.data_root)
     answers.print_trends(answer, settings.trends)

@@ -9,7 +9,9 @@ from lambda_spark.session import get_spark
 
 def main() -> None:
     """Parse the options and run the job."""
-    options = cli.parser(__doc__, reads_topic=True)
+    options = cli.parser(__doc__)
+    cli.add_table_options(options)
+    cli.add_topic_options(options)
     options.add_argument("files", nargs="*", type=Path, help="event files or folders to store without Kafka")
     options.add_argument(
         "--available-now", action="store_true", help="end once the topic is read, do not wait for more"

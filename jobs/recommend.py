@@ -7,12 +7,14 @@ from lambda_spark.session import get_spark
 def main() -> None:
     """Parse the options and run the job."""
     options = cli.parser(__doc__)
+    cli.add_table_options(options)
     cli.add_range_options(options)
     options.add_argument("--user", type=int, nargs="+", default=[], metavar="ID", help="only these users")
     options.add_argument("--format", choices=("table", "json", "csv"), default="table", help="how to print the result")
     args = options.parse_args()
-    settings = cli.load(args)
-    answer = pipelines.recommend(get_spark("recommend"), settings, cli.asked_range(args), args.user)
+    settings = cli.load(args, trends={"bucket": args.bucket})
+    asked = cli.asked_range(args, settings.trends.bucket)
+    answer = pipelines.recommend(get_spark("recommend"), settings, asked, args.user)
     answers.print_recommendations(answer, args.format)
 
 

@@ -5,23 +5,20 @@ from pathlib import Path
 from lambda_spark import cli
 from lambda_spark.files import find_event_files
 from lambda_spark.progress import progress_bar
-from lambda_spark.replay import ReplayStopped, replay
+from lambda_spark.replay import replay
 
 
 def main() -> None:
     """Parse the options and run the job."""
-    options = cli.parser(__doc__, reads_topic=True)
+    options = cli.parser(__doc__)
+    cli.add_topic_options(options)
     options.add_argument("files", nargs="+", type=Path, help="csv or csv.gz files, or folders of them")
     options.add_argument("--speed", type=float, metavar="N", help="N times event time (default: as fast as possible)")
     options.add_argument("--limit", type=int, metavar="N", help="only the first N records of the files")
     args = options.parse_args()
     kafka, files = cli.load(args).kafka, find_event_files(args.files)
-    try:
-        with progress_bar("Replaying") as on_progress:
-            done = replay(kafka, files, speed=args.speed, limit=args.limit, on_progress=on_progress)
-    except ReplayStopped as stopped:
-        print(f"Stopped. The same command goes on from here. {stopped.replayed.sentence(kafka.topic)}")
-        raise
+    with progress_bar("Replaying") as on_progress:
+        done = replay(kafka, files, speed=args.speed, limit=args.limit, on_progress=on_progress)
     print(done.sentence(kafka.topic))
 
 

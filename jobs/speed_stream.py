@@ -7,7 +7,9 @@ from lambda_spark.summary import Counts
 
 def main() -> None:
     """Parse the options and run the job."""
-    options = cli.parser(__doc__, reads_topic=True)
+    options = cli.parser(__doc__)
+    cli.add_table_options(options)
+    cli.add_topic_options(options)
     options.add_argument(
         "--available-now", action="store_true", help="end once the topic is read, do not wait for more"
     )

@@ -9,45 +9,50 @@ from typing import Any
 
 from lambda_spark.errors import LambdaSparkError, TimeRangeError
 from lambda_spark.settings import Settings, load_settings
-from lambda_spark.time_ranges import TimeRange, parse_instant
+from lambda_spark.time_ranges import TimeRange, check_range, parse_instant
 
 # What an error of ours looks like once it has gone through a Spark task.
 _ERROR_IN_TASK = re.compile(r"lambda_spark\.errors\.\w+: (.+)")
 
 
-def parser(doc: str | None, reads_topic: bool = False) -> ArgumentParser:
-    """Return a parser with the common options; `doc` is the job's docstring."""
-    options = ArgumentParser(description=doc, formatter_class=RawDescriptionHelpFormatter)
+def parser(doc: str | None) -> ArgumentParser:
+    """Return a parser without options; `doc` is the job's docstring."""
+    return ArgumentParser(description=doc, formatter_class=RawDescriptionHelpFormatter)
+
+
+def add_table_options(options: ArgumentParser) -> None:
+    """Add --data-root."""
     options.add_argument("--data-root", type=Path, metavar="DIR", help="where the tables are (default: data)")
-    if reads_topic:
-        options.add_argument("--bootstrap-servers", metavar="HOST:PORT", help="the Kafka broker")
-        options.add_argument("--topic", help="the topic of the events")
-    return options
+
+
+def add_topic_options(options: ArgumentParser) -> None:
+    """Add --bootstrap-servers and --topic."""
+    options.add_argument("--bootstrap-servers", metavar="HOST:PORT", help="the Kafka broker (default: 127.0.0.1:9092)")
+    options.add_argument("--topic", help="the topic of the events (default: shop-events)")
 
 
 def add_range_options(options: ArgumentParser) -> None:
-    """Add --from and --to."""
-    options.add_argument(
-        "--from", dest="start", metavar="INSTANT", help="start of the range, in UTC: a date or instant"
-    )
+    """Add --from, --to and --bucket."""
+    options.add_argument("--from", dest="start", metavar="INSTANT", help="start of the range, a date or instant in UTC")
     options.add_argument("--to", dest="end", metavar="INSTANT", help="end of the range, not in it any more")
+    options.add_argument("--bucket", help="day, hour, or an interval such as '10 minutes' (default: day)")
 
 
-def asked_range(args: Namespace) -> TimeRange | None:
-    """Return the range that was asked for, if any. Raises TimeRangeError."""
+def asked_range(args: Namespace, bucket: str) -> TimeRange | None:
+    """Return the range that was asked for, if any, as whole buckets. Raises TimeRangeError."""
     if args.start is None and args.end is None:
         return None
     if args.start is None or args.end is None:
         raise TimeRangeError("A range needs both --from and --to: name the other one too, or neither for the default.")
-    return TimeRange(parse_instant(args.start), parse_instant(args.end))
+    return check_range(TimeRange(parse_instant(args.start), parse_instant(args.end)), bucket)
 
 
 def load(args: Namespace, **sections: Mapping[str, Any]) -> Settings:
     """Load the settings with the options that were given on top: the common ones, and `sections` as in the file."""
-    common = {"bootstrap_servers": "bootstrap_servers", "topic": "topic"}
-    kafka = {name: getattr(args, option, None) for name, option in common.items()}
+    kafka = {name: getattr(args, name, None) for name in ("bootstrap_servers", "topic")}
     given = {name: _without_none(values) for name, values in {"kafka": kafka, **sections}.items()}
-    return load_settings(**_without_none({"data_root": args.data_root}), **{k: v for k, v in given.items() if v})
+    root = getattr(args, "data_root", None)
+    return load_settings(**_without_none({"data_root": root}), **{k: v for k, v in given.items() if v})
 
 
 def run(main: Callable[[], None]) -> None:
@@ -56,7 +61,8 @@ def run(main: Callable[[], None]) -> None:
         main()
     except LambdaSparkError as error:
         _fail(str(error))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        print(str(stop), end="\n" if str(stop) else "")
         sys.exit(130)
     except Exception as error:
         # An error of ours that was raised in a Spark task; anything else is a fault and keeps its trace.

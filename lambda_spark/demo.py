@@ -37,7 +37,8 @@ def main() -> None:
     options.add_argument("--events", nargs="+", type=Path, help="event files or folders (default: a generated month)")
     cli.add_range_options(options)
     args = options.parse_args()
-    asked, settings = cli.asked_range(args), load_settings()
+    settings = cli.load(args, trends={"bucket": args.bucket})
+    asked = cli.asked_range(args, settings.trends.bucket)
     with running_broker(settings.kafka.bootstrap_servers, broker_directory(settings)):
         if args.events:
             files = find_event_files(args.events)

@@ -46,8 +46,8 @@ class Replayed(NamedTuple):
 class ReplayStopped(KeyboardInterrupt):
     """Raised when Ctrl-C or SIGTERM has ended a replay, which can go on from there; `replayed` says what it did."""
 
-    def __init__(self, replayed: Replayed) -> None:
-        super().__init__()
+    def __init__(self, replayed: Replayed, topic: str) -> None:
+        super().__init__(f"Stopped. The same command goes on from here. {replayed.sentence(topic)}")
         self.replayed = replayed
 
 
@@ -88,7 +88,7 @@ def replay(
                     if on_progress:
                         on_progress(sent + already_there, total)
         if stop.is_set():
-            raise ReplayStopped(Replayed(sent, already_there))
+            raise ReplayStopped(Replayed(sent, already_there), topic.name)
     return Replayed(sent, already_there)
 
 
