@@ -10,9 +10,7 @@ def main() -> None:
     options = cli.parser(__doc__)
     cli.add_table_options(options)
     cli.add_topic_options(options)
-    options.add_argument(
-        "--available-now", action="store_true", help="end once the topic is read, do not wait for more"
-    )
+    options.add_argument("--available-now", action="store_true", help="end once the topic is read")
     options.add_argument("--show", action="store_true", help="print samples of each micro-batch")
     args = options.parse_args()
     settings = cli.load(args)

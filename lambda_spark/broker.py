@@ -5,12 +5,12 @@ import fcntl
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, STDOUT, Popen, run
 from typing import IO
 
 from kafka import KafkaAdminClient
@@ -21,13 +21,12 @@ from lambda_spark.install import JARS, JAVA
 from lambda_spark.settings import PROJECT_ROOT, Settings, load_settings
 
 CONFIG = PROJECT_ROOT / "conf" / "kafka-server.properties"
-LOGGING = PROJECT_ROOT / "conf" / "log4j2.properties"
-RUN = [str(JAVA), "-Xmx512m", f"-Dlog4j2.configurationFile={LOGGING}", "-cp", str(JARS / "broker" / "*")]
+LOGGING = f"-Dlog4j2.configurationFile={PROJECT_ROOT / 'conf' / 'log4j2.properties'}"
+RUN = [str(JAVA), "-Xmx512m", LOGGING, "-cp", str(JARS / "broker" / "*")]
 # Any 16 bytes in base64 would do: there is only one cluster.
 CLUSTER_ID = "bGFtYmRhLXNwYXJrLTAwMQ"
 PID_FILE, LOG_FILE = "broker.pid", "broker.log"
-START_SECONDS = 120
-STOP_SECONDS = 30
+START_SECONDS, STOP_SECONDS = 120, 30
 
 
 def broker_directory(settings: Settings) -> Path:
@@ -81,10 +80,10 @@ def stop_broker(directory: Path) -> bool:
     pid = _running_pid(directory)
     if pid is None:
         return False
-    os.kill(pid, signal.SIGTERM)
-    if not _becomes_true(lambda: _running_pid(directory) is None, STOP_SECONDS):
-        os.kill(pid, signal.SIGKILL)
-        _becomes_true(lambda: _running_pid(directory) is None, STOP_SECONDS)
+    for request in (signal.SIGTERM, signal.SIGKILL):
+        os.kill(pid, request)
+        if _becomes_true(lambda: _running_pid(directory) is None, STOP_SECONDS):
+            break
     return True
 
 
@@ -136,23 +135,17 @@ def _configure(directory: Path, port: int) -> Path:
     )
     if not (log / "meta.properties").exists():
         command = [*RUN, "kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config", str(config)]
-        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        done = run(command, check=False, stdout=PIPE, stderr=STDOUT, text=True)
         if done.returncode:
             raise BrokerError(f"The Kafka broker cannot keep its data in {log}: {done.stdout.strip()}")
     return config
 
 
-def _launch(config: Path, directory: Path, pid_file: IO[str]) -> "subprocess.Popen[bytes]":
+def _launch(config: Path, directory: Path, pid_file: IO[str]) -> "Popen[bytes]":
     """Start the broker away from the terminal's Ctrl-C; it keeps the lock on its pid file for as long as it lives."""
+    command, lock = [*RUN, "kafka.Kafka", str(config)], pid_file.fileno()
     with (directory / LOG_FILE).open("wb") as log:
-        process = subprocess.Popen(
-            [*RUN, "kafka.Kafka", str(config)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            pass_fds=[pid_file.fileno()],
-        )
+        process = Popen(command, stdin=DEVNULL, stdout=log, stderr=log, start_new_session=True, pass_fds=[lock])
     pid_file.write(str(process.pid))
     return process
 
@@ -181,11 +174,11 @@ def _becomes_true(condition: Callable[[], bool], seconds: float) -> bool:
     return met
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main() -> None:
     """Start or stop the broker of the settings, and say what was done."""
     parser = argparse.ArgumentParser(prog="python -m lambda_spark.broker", description="The local Kafka broker.")
     parser.add_argument("action", choices=["start", "stop"])
-    action = parser.parse_args(arguments).action
+    action = parser.parse_args().action
     settings = load_settings()
     bootstrap, directory = settings.kafka.bootstrap_servers, broker_directory(settings)
     if action == "start":

@@ -20,7 +20,7 @@ from lambda_spark.progress import progress_bar
 from lambda_spark.replay import replay
 from lambda_spark.report import write_report
 from lambda_spark.session import get_spark
-from lambda_spark.settings import Settings, load_settings
+from lambda_spark.settings import Settings
 from lambda_spark.summary import Counts, RunSummary
 from lambda_spark.synthetic import write_month
 from lambda_spark.time_ranges import TimeRange
@@ -53,8 +53,8 @@ def settings_of_their_own(settings: Settings, files: Sequence[Path]) -> Settings
     content = "".join(file_id(file) for file in files)
     stem = "".join(letter if letter.isalnum() else "-" for letter in files[0].name.split(".")[0])[:60]
     name = f"{stem}-{content[:6]}"
-    kafka = {**settings.kafka.model_dump(), "topic": f"{settings.kafka.topic}-{name}"}
-    return load_settings(data_root=settings.data_root / "runs" / name, kafka=kafka)
+    kafka = settings.kafka.model_copy(update={"topic": f"{settings.kafka.topic}-{name}"})
+    return settings.model_copy(update={"data_root": settings.data_root / "runs" / name, "kafka": kafka})
 
 
 def run_pipeline(settings: Settings, files: Sequence[Path], asked: TimeRange | None, console: Console) -> None:

@@ -62,6 +62,12 @@ def count_data_lines(path: Path) -> int:
     return max(lines - 1, 0)
 
 
+def check_event_file(path: Path) -> None:
+    """Raise EventFileError where the file cannot be read to its end or its first line does not name the nine columns."""
+    count_data_lines(path)
+    next(read_records(path), None)
+
+
 def read_records(path: Path, after_line: int = 0) -> Iterator[Record]:
     """Yield the records that start below line `after_line`, in the order of the file and in constant memory.
 

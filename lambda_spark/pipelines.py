@@ -10,7 +10,7 @@ from lambda_spark import brand_state, counts, events, kafka_source, streams, tab
 from lambda_spark.activity import filter_range
 from lambda_spark.checkpoints import Offsets, batch_offsets, count_between
 from lambda_spark.errors import UnknownUserError
-from lambda_spark.files import file_id
+from lambda_spark.files import check_event_file, file_id
 from lambda_spark.kafka import check_topic
 from lambda_spark.recommendations import RecommendationRule, recommendations
 from lambda_spark.settings import Settings
@@ -41,8 +41,13 @@ def ingest_topic(spark: SparkSession, settings: Settings, available_now: bool, w
 
 
 def ingest_files(spark: SparkSession, settings: Settings, files: Sequence[Path]) -> Counts:
-    """Event files -> the same tables, without Kafka; a file whose content is there already is passed over."""
+    """Event files -> the same tables, without Kafka; a file whose content is there already is passed over.
+
+    Raises EventFileError before anything is stored.
+    """
     root = settings.data_root
+    for file in files:
+        check_event_file(file)
     _create_master_dataset(spark, root)
     before = counts.master_dataset_counts(root)
     for file in files:

@@ -30,7 +30,7 @@ def merge_brand_lists(lists: Sequence[DataFrame], limit: int) -> DataFrame:
 def newest_seen_at(lists: Sequence[DataFrame]) -> datetime | None:
     """Return the newest `last_seen_at` of all users in views of recent brands; the newest brand comes first."""
     newest = F.max(F.get("brands", F.lit(0))["last_seen_at"])
-    (found,) = _union(lists).agg(newest).collect()[0]
+    found: datetime | None = _union(lists).agg(newest).collect()[0][0]
     return found
 
 
