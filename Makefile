@@ -38,15 +38,17 @@ TABLES := events rejected_events product_activity trends user_brands recent_bran
 # Named one by one: a file that somebody keeps in data/ must survive.
 MADE := $(TABLES) broker runs report.html generated-2019-11.csv
 
-clean: ready  ## Remove the tables, the topic, the reports and all caches; the environment and own files stay
-	@$(BIN)/python -m lambda_spark.broker stop
-	rm -rf $(MADE:%=data/%) data/runs data/generated-2019-11.csv data/report.html
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache spark-warehouse
-	find jobs lambda_spark tests -name __pycache__ -type d -prune -exec rm -rf {} +
+clean:  ## Remove the tables, the topic, the reports and all caches; the environment and own files stay
+	@if [ -e .venv/.run ]; then $(BIN)/python -m lambda_spark.broker stop; fi
+	@rm -rf $(MADE:%=data/%) .runtime/python-workers.log
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find jobs lambda_spark tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rmdir data 2>/dev/null || true
+	@echo "Clean."
 
 LOCK := uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.10 --quiet
 
-lock:  ## Lock the newest allowed versions of all packages again (needs uv)
+lock:  ## Lock the packages again after a change in pyproject.toml (needs uv)
 	$(LOCK) pyproject.toml --group build -o requirements/run.txt
 	$(LOCK) --group dev -c requirements/run.txt -o requirements/dev.txt
 	$(LOCK) --group java -o requirements/java.txt
@@ -54,7 +56,7 @@ lock:  ## Lock the newest allowed versions of all packages again (needs uv)
 .venv/.run: requirements/run.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 		echo "$(PYTHON) is missing or older than 3.10: name a newer one with 'make setup PYTHON=python3.12'."; exit 1; }
-	@echo "Installing the Python packages into .venv (once) ..."
+	@echo "Installing the Python packages into .venv (once, a minute or two) ..."
 	@$(PYTHON) -m venv .venv
 	@$(PIP) install --require-hashes -r requirements/run.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
