@@ -1,0 +1,133 @@
+"""The settings: every default in one file, overridden by the environment and by options; a bad one is named."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from lambda_spark.errors import SettingsError
+from lambda_spark.settings import CONFIG_FILE, PROJECT_ROOT, Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.upper().startswith("LAMBDA_")]:
+        monkeypatch.delenv(name)
+
+
+def test_the_file_holds_every_default() -> None:
+    settings = load_settings()
+    assert settings.data_root == PROJECT_ROOT / "data"
+    assert (settings.trends.days, settings.trends.bucket, settings.trends.rank_by) == (7, "day", "trend_score")
+    assert (settings.brands.limit, settings.brands.event_types) == (50, ())
+    assert set(settings.trends.weights.model_dump().values()) == {1.0}
+    # These two follow the size of the shop.
+    assert (settings.trends.smoothing, settings.trends.min_events) == (None, None)
+
+
+def test_the_environment_overrides_the_file_and_options_override_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMBDA_KAFKA__TOPIC", "clicks")
+    monkeypatch.setenv("LAMBDA_TRENDS__WEIGHTS__PURCHASE", "5")
+    monkeypatch.setenv("LAMBDA_BRANDS__EVENT_TYPES", '["view", "cart"]')
+    settings = load_settings(kafka={"partitions": 9}, trends={"weights": {"cart": 2}})
+    assert (settings.kafka.topic, settings.kafka.partitions) == ("clicks", 9)
+    assert settings.trends.weights.model_dump() == {
+        "view": 1,
+        "cart": 2,
+        "remove_from_cart": 1,
+        "purchase": 5,
+        "other": 1,
+    }
+    assert settings.brands.event_types == ("view", "cart")
+    assert load_settings(kafka={"topic": "orders"}).kafka.topic == "orders"
+
+
+@pytest.mark.parametrize(
+    ("root", "expected"), [("/mnt/shop", Path("/mnt/shop")), ("elsewhere", PROJECT_ROOT / "elsewhere")]
+)
+def test_a_relative_data_root_is_taken_from_the_project(
+    monkeypatch: pytest.MonkeyPatch, root: str, expected: Path
+) -> None:
+    monkeypatch.setenv("LAMBDA_DATA_ROOT", root)
+    assert load_settings().data_root == expected
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        ("kafka", "topic", "my topic"),
+        ("kafka", "partitions", "0"),
+        ("ingest", "trigger", "soon"),
+        ("ingest", "max_messages_per_trigger", "0"),
+        ("speed", "shards", "many"),
+        ("speed", "state_partitions", "-1"),
+        ("brands", "limit", "0"),
+        ("trends", "days", "0"),
+        ("trends", "rank_by", "raw"),
+        ("trends", "count_by", "sessions"),
+        ("trends", "smoothing", "0"),
+        ("trends", "min_events", "-1"),
+        ("trends", "weights__view", "-1"),
+        ("trends", "weights__view", "nan"),
+        ("recommendations", "leave_out", "bought"),
+        ("recommendations", "fallback", "perhaps"),
+        ("recommendations", "per_user", "0"),
+    ],
+)
+def test_a_bad_value_is_an_error_that_names_setting_value_and_file(
+    monkeypatch: pytest.MonkeyPatch, section: str, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"LAMBDA_{section}__{name}".upper(), value)
+    with pytest.raises(SettingsError) as error:
+        load_settings()
+    message = str(error.value)
+    assert f"{section}.{name.replace('__', '.')} = {value!r}" in message
+    assert str(CONFIG_FILE) in message
+    assert "\n" not in message
+
+
+def test_all_bad_values_are_named_at_once() -> None:
+    with pytest.raises(SettingsError, match=r"trends\.days = 0: .*; trends\.rank_by = 'x': "):
+        load_settings(trends={"days": 0, "rank_by": "x"})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        ({"nonsense": 1}, "nonsense = 1"),
+        ({"kafka": {"nonsense": "x"}}, "kafka.nonsense = 'x'"),
+        ({"trends": {"weights": {"wish": 2}}}, "trends.weights.wish = 2"),
+    ],
+)
+def test_a_setting_that_does_not_exist_is_refused(overrides: dict[str, object], named: str) -> None:
+    with pytest.raises(SettingsError, match=named.replace(".", r"\.")):
+        load_settings(**overrides)
+
+
+def test_a_setting_of_the_environment_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMBDA_KAFKA__TOPICS", "clicks")
+    with pytest.raises(SettingsError, match=r"kafka\.topics = 'clicks'"):
+        load_settings()
+
+
+def test_a_list_that_is_no_json_is_an_error_that_shows_how_to_write_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMBDA_BRANDS__EVENT_TYPES", "view,cart")
+    with pytest.raises(SettingsError, match=r"'view,cart' .* write lists as in \[\"view\", \"cart\"\]"):
+        load_settings()
+
+
+def test_a_settings_file_that_is_no_toml_is_an_error_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "lambda.toml"
+    broken.write_text("data_root = \n")
+    monkeypatch.setitem(Settings.model_config, "toml_file", broken)
+    with pytest.raises(SettingsError, match=r"lambda\.toml.*line 1"):
+        load_settings()
+
+
+def test_settings_do_not_change_once_loaded() -> None:
+    settings = load_settings()
+    with pytest.raises(ValidationError):
+        settings.kafka.topic = "clicks"
