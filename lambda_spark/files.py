@@ -63,7 +63,7 @@ def count_data_lines(path: Path) -> int:
 
 
 def check_event_file(path: Path) -> None:
-    """Raise EventFileError where the file cannot be read to its end or its first line does not name the nine columns."""
+    """Raise EventFileError where the file cannot be read to its end, or its first line is not the nine columns."""
     count_data_lines(path)
     next(read_records(path), None)
 
