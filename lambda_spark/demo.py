@@ -90,7 +90,8 @@ def run_pipeline(settings: Settings, files: Sequence[Path], asked: TimeRange | N
         brands = views.brands_as_of(spark, settings.data_root, settings.brands, recommended.request.range.end)
         summary = summarise(settings, trending, recommended, brands, sent, seconds)
     print_summary(console, summary)
-    console.print(f"Report with charts: {write_report(settings.data_root / 'report.html', summary)}", soft_wrap=True)
+    report = write_report(settings.data_root / "report.html", summary)
+    console.print(f"Report with charts: {_from_here(report)}", soft_wrap=True)
 
 
 def summarise(
@@ -122,10 +123,15 @@ def summarise(
         trends=trending.rows.orderBy("rank").limit(TRENDS_SHOWN).collect(),
         brands=_rows_of(brands, users, "user_id"),
         recommendations=_rows_of(recommended.rows, users, "user_id", "rank"),
-        data_root=root,
+        data_root=_from_here(root),
         notes=recommended.request.notes,
         seconds=seconds,
     )
+
+
+def _from_here(path: Path) -> Path:
+    """Return the path as one would type it here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _rows_of(rows: DataFrame, users: Sequence[int], *order: str) -> Sequence[Row]:

@@ -90,7 +90,7 @@ def _activity(spark: SparkSession, root: Path, span: TimeRange, bucket: str) -> 
     """Return the counts of a span, one row per (bucket_at, product_id), from the batch view where it has them."""
     size = parse_bucket(bucket)
     is_whole_days = size == DAY and span.start.timestamp() % DAY.total_seconds() == 0
-    if is_whole_days and views.covers_all_events(root, PRODUCT_ACTIVITY):
+    if is_whole_days and views.covers_all_events(spark, root, PRODUCT_ACTIVITY):
         days = F.col("event_date").between(F.lit(span.start.date()), F.lit((span.end - DAY).date()))
         return activity.daily_buckets(tables.read(spark, root, PRODUCT_ACTIVITY).where(days))
     return activity.bucket_activity(tables.read(spark, root, EVENTS), span, size)

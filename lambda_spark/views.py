@@ -37,18 +37,20 @@ def days_held(root: Path) -> list[DayHeld]:
     raise NotComputedError(f"There are no events in {root} yet: run {EVENTS.written_by} first.")
 
 
-def covers_all_events(root: Path, view: Table) -> bool:
-    """Say whether a view was computed from the present version of the master dataset."""
-    lineage = tables.lineage_of(root, view)
-    return lineage is not None and lineage[EVENTS_VERSION] == tables.version_of(root, EVENTS)
-
-
 def changed_days(spark: SparkSession, root: Path, after: int, until: int) -> list[date]:
     """Return the days that events were added to after one version of the master dataset, up to and with another."""
     if after >= until:
         return []
     changes = tables.read_changes(spark, root, EVENTS, after, until)
     return [row.event_date for row in changes.select("event_date").distinct().orderBy("event_date").collect()]
+
+
+def covers_all_events(spark: SparkSession, root: Path, view: Table) -> bool:
+    """Say whether no event has come to the master dataset since the view was computed."""
+    lineage = tables.lineage_of(root, view)
+    return lineage is not None and not changed_days(
+        spark, root, lineage[EVENTS_VERSION], tables.version_of(root, EVENTS)
+    )
 
 
 def update_product_activity(spark: SparkSession, root: Path) -> int:
@@ -103,6 +105,15 @@ def present_brands(spark: SparkSession, root: Path, limit: int) -> DataFrame:
     Raises NotComputedError where there is neither.
     """
     return recent_brands.merge_brand_lists(_brand_views(spark, root), limit)
+
+
+def uncovered_events(spark: SparkSession, root: Path) -> tuple[str, ...]:
+    """Return what to say where events may be in neither view of recent brands: the stream never sees those of files."""
+    files = pa.table(deltalake.DeltaTable(tables.path_of(root, EVENTS)).get_add_actions(flatten=True))
+    come_from_files = any(row["min.source_file"] is not None for row in files.select(["min.source_file"]).to_pylist())
+    if come_from_files and not covers_all_events(spark, root, USER_BRANDS):
+        return (f"Events that came from files are not all in user_brands yet: run {USER_BRANDS.written_by}.",)
+    return ()
 
 
 def _brand_views(spark: SparkSession, root: Path) -> list[DataFrame]:
