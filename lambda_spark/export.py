@@ -6,38 +6,26 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TextIO
 
+from lambda_spark.schemas import RECOMMENDATION_COLUMNS
 from lambda_spark.words import Row, iso
-
-COLUMNS = (
-    "window_from",
-    "window_to",
-    "user_id",
-    "rank",
-    "product_id",
-    "brand",
-    "trend_rank",
-    "trend_score",
-    "total_pct_increase",
-    "brand_position",
-    "brand_last_seen_at",
-    "is_fallback",
-)
 
 
 def write_json(rows: Iterable[Row], stream: TextIO) -> None:
     """Write one JSON array of objects, each on a line of its own; an unknown value is null."""
-    lines = (json.dumps(dict(zip(COLUMNS, _values(row), strict=True)), ensure_ascii=False) for row in rows)
+    lines = (
+        json.dumps(dict(zip(RECOMMENDATION_COLUMNS, _values(row), strict=True)), ensure_ascii=False) for row in rows
+    )
     stream.write("[\n" + ",\n".join(lines) + "\n]\n")
 
 
 def write_csv(rows: Iterable[Row], stream: TextIO) -> None:
     """Write CSV with a header; an unknown value is an empty field, a truth value `true` or `false`."""
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(RECOMMENDATION_COLUMNS)
     for row in rows:
         writer.writerow(str(value).lower() if isinstance(value, bool) else value for value in _values(row))
 
 
 def _values(row: Row) -> list[object]:
-    values = (getattr(row, name) for name in COLUMNS)
+    values = (getattr(row, name) for name in RECOMMENDATION_COLUMNS)
     return [iso(value) if isinstance(value, datetime) else value for value in values]

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from lambda_spark.schemas import RECOMMENDATION_COLUMNS
+
 
 @dataclass(frozen=True)
 class RecommendationRule:
@@ -30,20 +32,7 @@ def recommendations(trends: DataFrame, brands: DataFrame, events: DataFrame, rul
     new = offers.join(_met(events, rule.leave_out), ["user_id", "product_id"], "left_anti")
     chosen = new.transform(_keep_best, ["user_id", "brand"], rule.per_brand, "place_in_brand")
     ranked = chosen.transform(_keep_best, ["user_id"], rule.per_user, "rank")
-    return ranked.select(
-        "window_from",
-        "window_to",
-        "user_id",
-        "rank",
-        "product_id",
-        "brand",
-        "trend_rank",
-        "trend_score",
-        "total_pct_increase",
-        "brand_position",
-        "brand_last_seen_at",
-        "is_fallback",
-    )
+    return ranked.select(*RECOMMENDATION_COLUMNS)
 
 
 def match_brands(candidates: DataFrame, brands: DataFrame) -> DataFrame:

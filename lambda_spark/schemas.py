@@ -59,3 +59,4 @@ RECOMMENDATIONS = """
     trend_rank int, trend_score double, total_pct_increase double, brand_position int, brand_last_seen_at timestamp,
     is_fallback boolean
 """
+RECOMMENDATION_COLUMNS = tuple(column.split()[0] for column in RECOMMENDATIONS.split(","))
