@@ -67,7 +67,9 @@ def speed_stream(spark: SparkSession, settings: Settings, available_now: bool, w
     def append(lists: DataFrame, batch_id: int) -> None:
         start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
         rows = lists.transform(_with_batch, batch_id, settings.kafka.topic, end)
-        tables.append_once(rows, root, RECENT_BRANDS, f"speed/{streams.query_id(checkpoint)}", batch_id)
+        if tables.append_once(rows, root, RECENT_BRANDS, f"speed/{streams.query_id(checkpoint)}", batch_id) is None:
+            # A run that died before its checkpoint stored the batch; unless the rows are read, the state lacks it.
+            rows.write.format("noop").mode("append").save()
         if watch:
             watch(tables.read(spark, root, RECENT_BRANDS).where(F.col("batch_id") == batch_id), batch_id, start, end)
 
