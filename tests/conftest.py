@@ -49,19 +49,28 @@ def new_topic(broker: str) -> Callable[[], str]:
     return make
 
 
-@pytest.fixture
-def new_settings(tmp_path: Path) -> NewSettings:
-    """Return what loads settings for a data root of the test's own, with few shards since tests have few users."""
-    numbers = count(1)
+@pytest.fixture(scope="session")
+def new_settings(tmp_path_factory: pytest.TempPathFactory) -> NewSettings:
+    """Return what loads settings for an empty data root, with few shards since tests have few users."""
 
     def load(**sections: dict[str, object]) -> Settings:
         speed = {"shards": 8, "state_partitions": 2, **sections.pop("speed", {})}
-        return load_settings(data_root=tmp_path / f"data-{next(numbers)}", speed=speed, **sections)
+        return load_settings(data_root=tmp_path_factory.mktemp("data"), speed=speed, **sections)
 
     return load
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def new_run(broker: str, new_topic: Callable[[], str], new_settings: NewSettings) -> NewSettings:
+    """Return what loads settings for an empty topic and an empty data root."""
+
+    def load(**sections: dict[str, object]) -> Settings:
+        return new_settings(kafka={"bootstrap_servers": broker, "topic": new_topic()}, **sections)
+
+    return load
+
+
+@pytest.fixture(scope="session")
 def real_file() -> Callable[[str], Path]:
     """Return what finds a real event file, or skips the test where it is not at hand."""
 

@@ -1,0 +1,97 @@
+"""Small events, how they get into a topic or a file, and tables as plain Python values to compare."""
+
+import csv
+import gzip
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from deltalake import DeltaTable
+from kafka import KafkaProducer
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from lambda_spark.schemas import EVENT_COLUMNS
+from lambda_spark.settings import KafkaSettings
+from lambda_spark.tables import Table, path_of
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+# user_id -> ((brand, last_seen_at in microseconds since 1970), …), newest first
+Lists = dict[int, tuple[tuple[str, int], ...]]
+
+
+def event(at: str, user_id: int, product_id: int, **other: object) -> dict[str, str]:
+    """Return an event of a time such as `2020-03-01 12:00:00`, of brand b<product_id> unless told otherwise."""
+    values = {"event_type": "view", "category_id": 1, "category_code": "a.b", "brand": f"b{product_id}", "price": 9.5}
+    given = values | {"event_time": f"{at} UTC", "product_id": product_id, "user_id": user_id} | other
+    return {name: str(given.get(name, "")) for name in EVENT_COLUMNS}
+
+
+def send(kafka: KafkaSettings, messages: Iterable[Mapping[str, str] | bytes | None]) -> int:
+    """Send events as JSON under their user's key, and bytes or None as they are; return how many."""
+    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers, max_request_size=8_000_000)
+    sent = []
+    for message in messages:
+        is_event = isinstance(message, Mapping)
+        value = json.dumps(message).encode() if is_event else message
+        sent.append(producer.send(kafka.topic, value, message["user_id"].encode() if is_event else b"no key"))
+    producer.flush()
+    producer.close()
+    return len([future.get() for future in sent])
+
+
+def write_events(path: Path, rows: Iterable[Mapping[str, str]]) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, EVENT_COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def read_events(path: Path) -> list[dict[str, str]]:
+    """Read the rows of an event file that have all nine fields."""
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+        return [row for row in csv.DictReader(file) if row["user_session"] is not None]
+
+
+def expected_lists(rows: Iterable[Mapping[str, str]], limit: int = 50) -> Lists:
+    """Compute everybody's recent brands by the words of the design alone."""
+    seen: dict[int, dict[str, int]] = {}
+    for row in rows:
+        brand = row["brand"].strip().lower()
+        if brand not in ("", "unknown"):
+            brands = seen.setdefault(int(row["user_id"]), {})
+            brands[brand] = max(micros(row["event_time"]), brands.get(brand, 0))
+    return {
+        user_id: tuple(sorted(brands.items(), key=lambda item: (-item[1], item[0]))[:limit])
+        for user_id, brands in seen.items()
+    }
+
+
+def micros(event_time: str) -> int:
+    """Return microseconds since 1970 of a time such as `2020-03-01 12:00:00 UTC`."""
+    return (datetime.fromisoformat(event_time.replace(" UTC", "+00:00")) - EPOCH) // timedelta(microseconds=1)
+
+
+def lists_of(brands: DataFrame) -> Lists:
+    """Collect rows of (user_id, brands); fails where a user has two."""
+    items = F.transform("brands", lambda item: F.struct(item["brand"], F.unix_micros(item["last_seen_at"])))
+    rows = brands.select("user_id", items.alias("brands")).collect()
+    lists = {row.user_id: tuple(map(tuple, row.brands)) for row in rows}
+    assert len(lists) == len(rows)
+    return lists
+
+
+def contents(root: Path, table: Table, leave_out: Sequence[str] = ()) -> Counter[str]:
+    """Read a stored table as a multiset of its rows, without some columns and without Spark."""
+    rows = DeltaTable(path_of(root, table)).to_pyarrow_table().drop_columns(list(leave_out))
+    return Counter(map(str, rows.to_pylist()))
+
+
+def versions(root: Path) -> dict[str, int]:
+    """Return the version of every table there is."""
+    return {path.parent.name: DeltaTable(path.parent).version() for path in root.glob("*/_delta_log")}
