@@ -1,5 +1,6 @@
 """One Spark session and one Kafka broker for all tests, and the real files where they are at hand."""
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -12,6 +13,9 @@ from lambda_spark.broker import running_broker
 from lambda_spark.kafka import ensure_topic
 from lambda_spark.session import get_spark
 from lambda_spark.settings import PROJECT_ROOT, Settings, load_settings
+
+# The tests start many Java processes that live for seconds: without its second compiler each costs half the processor.
+os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1")
 
 REAL_DATA = PROJECT_ROOT.parent / "shared" / "data"
 
