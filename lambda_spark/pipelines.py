@@ -127,7 +127,8 @@ def recommend(
     rule = RecommendationRule(**settings.recommendations.model_dump())
     rows = recommendations(trending, brands, filter_range(all_events, request.range), rule)
     tables.replace(rows, root, RECOMMENDATIONS, where)
-    return Answer(request, tables.read(spark, root, RECOMMENDATIONS).where(where))
+    notes = request.notes + views.uncovered_events(spark, root)
+    return Answer(request._replace(notes=notes), tables.read(spark, root, RECOMMENDATIONS).where(where))
 
 
 def _create_master_dataset(spark: SparkSession, root: Path) -> None:
