@@ -1,14 +1,15 @@
 """What a brand is, for both engines: trimmed, in lower case, and never empty, blank or `Unknown`.
 
-The two engines lower some letters differently (a final sigma, a dotted capital I), so these are mapped first. A test
-compares both expressions on every character there is.
+The two engines lower some letters differently (a final sigma, a dotted capital I), and Java lowers some by the language
+of the machine (I in Turkish, others in Lithuanian), so these are mapped first. A test compares both expressions on
+every character there is.
 """
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 _BLANKS = " \t\n\r\f\v\u00a0\u3000"
-_UNEVEN = {"İ": "i", "Σ": "σ"}
+_UNEVEN = {"İ": "i", "Σ": "σ", "I": "i", "J": "j", "Ì": "ì", "Í": "í", "Ĩ": "ĩ", "Į": "į"}
 _NO_BRAND = "unknown"
 
 

@@ -43,6 +43,21 @@ def test_both_engines_agree_on_every_character(spark: SparkSession) -> None:
     assert different(spark, inside_words + [f"{character}Ab{character}" for character in known[:0x3000]]) == []
 
 
+@pytest.mark.parametrize("language", ["tr", "az", "lt"])
+def test_both_engines_agree_on_a_machine_of_any_language(spark: SparkSession, language: str) -> None:
+    # These three have rules of their own for I, J and their accents, and Java keeps to the language of the machine.
+    locale = spark._jvm.java.util.Locale
+    before = locale.getDefault()
+    letters = [chr(code) for code in range(0x250)]
+    locale.setDefault(locale.forLanguageTag(language))
+    try:
+        assert (
+            different(spark, [f"é{letter}{accent}" for letter in letters for accent in ("", "\u0300", "\u0307")]) == []
+        )
+    finally:
+        locale.setDefault(before)
+
+
 BRANDS = {
     "samsung": "samsung",
     "Samsung": "samsung",
