@@ -114,10 +114,10 @@ def kafka_rows(values: list[bytes | None]) -> pa.RecordBatch:
     return pa.record_batch(list(columns.values()), list(columns))
 
 
-def message(user_id: int, brand: str | None, seen_at: int, event_type: str = "view") -> bytes:
+def message(user_id: int, brand: str | None, seen_at: int, event_type: str = "view", product_id: str = "1") -> bytes:
     instant = (EPOCH + timedelta(microseconds=seen_at)).isoformat(sep=" ", timespec="microseconds")
-    event = {"event_time": instant, "event_type": event_type, "product_id": 1, "user_id": user_id, "brand": brand}
-    return json.dumps(event).encode()
+    event = {"event_time": instant, "event_type": event_type, "product_id": product_id}
+    return json.dumps({**event, "user_id": user_id, "brand": brand}).encode()
 
 
 def combine(batches: list[list[bytes | None]], shards: int, event_types: tuple[str, ...] = ()) -> list[dict[str, Any]]:
@@ -158,6 +158,7 @@ def test_the_combiner_passes_over_what_is_no_event_has_no_brand_or_is_not_asked_
         None,
         b"\xff",
         b"no JSON",
+        message(1, "rejected", 9, product_id="2.1e18"),
         message(1, "Apple ", 5),
         message(1, "APPLE", 7, "cart"),
         message(1, "apple", 9, "collect"),
