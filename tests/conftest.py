@@ -41,13 +41,13 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def new_topic(broker: str) -> Callable[[], str]:
-    """Return what makes an empty topic of four partitions and returns its name."""
+def new_topic(broker: str) -> Callable[..., str]:
+    """Return what makes an empty topic and returns its name."""
     numbers = count(1)
 
-    def make() -> str:
+    def make(partitions: int = 4) -> str:
         topic = f"events-{next(numbers)}"
-        ensure_topic(broker, topic, 4)
+        ensure_topic(broker, topic, partitions)
         return topic
 
     return make
@@ -65,11 +65,11 @@ def new_settings(tmp_path_factory: pytest.TempPathFactory) -> NewSettings:
 
 
 @pytest.fixture(scope="session")
-def new_run(broker: str, new_topic: Callable[[], str], new_settings: NewSettings) -> NewSettings:
+def new_run(broker: str, new_topic: Callable[..., str], new_settings: NewSettings) -> NewSettings:
     """Return what loads settings for an empty topic and an empty data root."""
 
-    def load(**sections: dict[str, object]) -> Settings:
-        return new_settings(kafka={"bootstrap_servers": broker, "topic": new_topic()}, **sections)
+    def load(partitions: int = 4, **sections: dict[str, object]) -> Settings:
+        return new_settings(kafka={"bootstrap_servers": broker, "topic": new_topic(partitions)}, **sections)
 
     return load
 

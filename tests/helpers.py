@@ -3,11 +3,11 @@
 import csv
 import gzip
 import json
+import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
 from deltalake import DeltaTable
 from kafka import KafkaProducer
@@ -29,6 +29,20 @@ def event(at: str, user_id: int, product_id: int, **other: object) -> dict[str, 
     values = {"event_type": "view", "category_id": 1, "category_code": "a.b", "brand": f"b{product_id}", "price": 9.5}
     given = values | {"event_time": f"{at} UTC", "product_id": product_id, "user_id": user_id} | other
     return {name: str(given.get(name, "")) for name in EVENT_COLUMNS}
+
+
+def random_events(count: int, seed: int) -> list[dict[str, str]]:
+    """Return events in no order of time, of twelve users who meet ten brands; some events name no brand."""
+    rng = random.Random(seed)
+    return [
+        event(
+            f"2020-03-{rng.randint(1, 3):02} 12:00:{rng.randint(0, 59):02}",
+            user_id=rng.randint(1, 12),
+            product_id=rng.randint(1, 9),
+            brand=rng.choice(["Ålma", " ålma ", "p.i.t.", "", "Unknown", "a\tb", 'say "x"', *"defghi"]),
+        )
+        for _ in range(count)
+    ]
 
 
 def send(kafka: KafkaSettings, messages: Iterable[Mapping[str, str] | bytes | None]) -> int:

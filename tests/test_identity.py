@@ -1,0 +1,118 @@
+"""The Lambda identity on the real files: stream, recomputation and merged views give everybody the same brands."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import REAL_DATA, NewSettings
+from helpers import Lists, expected_lists, lists_of, read_events, write_events
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from lambda_spark import pipelines, tables, views
+from lambda_spark.recent_brands import brand_lists, merge_brand_lists
+from lambda_spark.replay import replay
+from lambda_spark.tables import EVENTS, RECENT_BRANDS
+
+LIMIT = 50
+UNSORTED = "rees46-electronics-unsorted-raw.csv"
+FILES = (
+    "rees46-electronics-26days.csv",
+    UNSORTED,
+    "rees46-cosmetics-5months.csv",
+    "tmall-61users-6months.csv.gz",
+    "rees46-multi-2019-10-01.csv",
+)
+
+Rows = list[dict[str, str]]
+
+
+def as_they_are(rows: Rows) -> Rows:
+    return rows
+
+
+def shuffled_doubled_and_late(rows: Rows) -> Rows:
+    """Shuffle, send a tenth twice, and delay another tenth to the end."""
+    rng, tenth = random.Random(7), len(rows) // 10
+    mixed = rng.sample(rows, len(rows))
+    prompt = mixed[:tenth] + mixed[:tenth] + mixed[2 * tenth :]
+    return rng.sample(prompt, len(prompt)) + mixed[tenth : 2 * tenth]
+
+
+ORDERS = (as_they_are, shuffled_doubled_and_late)
+
+
+def real_rows(name: str, order: Callable[[Rows], Rows]) -> Rows:
+    """Return the rows of a real file in an order, with users of their own, so that each is judged alone."""
+    shift = 4 * 10**18 * ORDERS.index(order) + 10**15 * (name == UNSORTED)
+    rows = order(read_events(REAL_DATA / name))
+    return [row | {"user_id": str(int(row["user_id"]) + shift)} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def lists(spark: SparkSession, new_run: NewSettings, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Lists]:
+    """Take the real files in all orders through both layers; return everybody's brands by each way to get them.
+
+    user_brands is first computed when half of each file is there; the stream reads everything in three batches.
+    """
+    streams = [real_rows(name, order) for name in FILES if (REAL_DATA / name).exists() for order in ORDERS]
+    folder = tmp_path_factory.mktemp("events")
+    early = write_events(folder / "early.csv", [row for rows in streams for row in rows[: len(rows) // 2]])
+    late = write_events(folder / "late.csv", [row for rows in streams for row in rows[len(rows) // 2 :]])
+    # A file is written per day, partition and batch, and these files have hundreds of days.
+    settings = new_run(partitions=2, speed={"max_messages_per_trigger": 30_000})
+    root = settings.data_root
+
+    replay(settings.kafka, [early])
+    pipelines.ingest_topic(spark, settings, available_now=True)
+    first_half = lists_of(pipelines.batch_brands(spark, settings))
+    replay(settings.kafka, [late])
+    pipelines.ingest_topic(spark, settings, available_now=True)
+    assert pipelines.speed_stream(spark, settings, available_now=True) == sum(map(len, streams))
+    merged = lists_of(views.present_brands(spark, root, LIMIT))
+    all_of_it = pipelines.batch_brands(spark, settings)
+    log, events = tables.read(spark, root, RECENT_BRANDS), tables.read(spark, root, EVENTS)
+    sides = [brand_lists(events.where(f"source_offset {side} 9000"), LIMIT) for side in ("<", ">=")]
+    found = {
+        "stream": lists_of(merge_brand_lists([log], LIMIT)),
+        "stream, latest rows": lists_of(latest_rows(log)),
+        "recomputed from events": lists_of(brand_lists(events, LIMIT)),
+        "user_brands, kept up to date": lists_of(all_of_it),
+        "user_brands of the first half, and the stream": merged,
+        "user_brands, and the first batch of the stream": lists_of(
+            merge_brand_lists([all_of_it, log.where("batch_id = 0")], LIMIT)
+        ),
+        "events up to some offset, and those from there on": lists_of(merge_brand_lists(sides, LIMIT)),
+    }
+    assert first_half != merged
+    return found
+
+
+def latest_rows(log: DataFrame) -> DataFrame:
+    newest = log.groupBy("user_id").agg(F.max("batch_id").alias("batch_id"))
+    return log.join(newest, ["user_id", "batch_id"], "left_semi")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("name", FILES)
+def test_every_way_gives_every_user_of_the_file_the_same_brands(
+    name: str, order: Callable[[Rows], Rows], real_file: Callable[[str], Path], request: pytest.FixtureRequest
+) -> None:
+    real_file(name)
+    lists = request.getfixturevalue("lists")
+    wanted = expected_lists(real_rows(name, order), LIMIT)
+    assert wanted
+    for way, found in lists.items():
+        assert {user_id: found.get(user_id) for user_id in wanted} == wanted, way
+
+
+def test_nobody_else_has_brands(lists: dict[str, Lists]) -> None:
+    names = [name for name in FILES if (REAL_DATA / name).exists()]
+    users = {int(row["user_id"]) for name in names for order in ORDERS for row in real_rows(name, order)}
+    assert all(found.keys() <= users for found in lists.values())
+
+
+def test_real_users_know_more_brands_than_are_kept(real_file: Callable[[str], Path]) -> None:
+    rows = read_events(real_file("tmall-61users-6months.csv.gz"))
+    assert sum(len(brands) > LIMIT for brands in expected_lists(rows, limit=1_000).values()) == 17

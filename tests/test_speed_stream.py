@@ -1,0 +1,128 @@
+"""The speed layer on a real topic: exactly once through stops and failures, and what its state holds."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from itertools import chain
+from types import SimpleNamespace
+
+import pytest
+from conftest import NewSettings
+from helpers import Lists, contents, expected_lists, lists_of, random_events, send
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import SparkSession
+
+from lambda_spark import pipelines, tables
+from lambda_spark.brand_state import unpack
+from lambda_spark.counts import speed_checkpoint
+from lambda_spark.recent_brands import merge_brand_lists
+from lambda_spark.settings import Settings
+from lambda_spark.tables import RECENT_BRANDS
+
+LIMIT = 5
+SHARDS = 8
+# Small batches: each holds some of the topic's 122 messages.
+SPEED = {"max_messages_per_trigger": 70, "trigger": "0 seconds", "shards": SHARDS}
+
+
+@pytest.fixture(scope="module")
+def topic(spark: SparkSession, new_run: NewSettings) -> SimpleNamespace:
+    """Fill a topic in two steps; a stream runs after each, and once where nothing is new."""
+    restarted = new_run(speed=SPEED, brands={"limit": LIMIT})
+    early, late = random_events(60, 1), random_events(60, 2)
+    send(restarted.kafka, [*early[:30], b"no event", None, *early[30:]])
+    received = [pipelines.speed_stream(spark, restarted, available_now=True) for _ in range(2)]
+    send(restarted.kafka, late)
+    received.append(pipelines.speed_stream(spark, restarted, available_now=True))
+    return SimpleNamespace(restarted=restarted, received=received, expected=expected_lists(early + late, LIMIT))
+
+
+@pytest.fixture(scope="module")
+def new_root(topic: SimpleNamespace, new_settings: NewSettings) -> Callable[[], Settings]:
+    """Return what makes settings for another stream over the same topic, from its first message on."""
+    kafka = topic.restarted.kafka.model_dump()
+    return lambda: new_settings(kafka=kafka, speed=SPEED, brands={"limit": LIMIT})
+
+
+@pytest.fixture(scope="module")
+def undisturbed(spark: SparkSession, new_root: Callable[[], Settings]) -> Settings:
+    settings = new_root()
+    assert pipelines.speed_stream(spark, settings, available_now=True) == 122
+    return settings
+
+
+def merged_lists(spark: SparkSession, settings: Settings) -> Lists:
+    return lists_of(merge_brand_lists([tables.read(spark, settings.data_root, RECENT_BRANDS)], LIMIT))
+
+
+def test_a_stream_that_is_run_again_goes_on_where_it_was(spark: SparkSession, topic: SimpleNamespace) -> None:
+    assert topic.received == [62, 0, 60]
+    assert merged_lists(spark, topic.restarted) == topic.expected
+
+
+def test_the_log_has_a_row_per_batch_and_user_with_the_list_after_it(
+    spark: SparkSession, undisturbed: Settings, topic: SimpleNamespace
+) -> None:
+    rows = tables.read(spark, undisturbed.data_root, RECENT_BRANDS).orderBy("batch_id").collect()
+    assert len({(row.batch_id, row.user_id) for row in rows}) == len(rows)
+    assert {row.batch_id for row in rows} == {0, 1}
+    newest = {row.user_id: [item.brand for item in row.brands] for row in rows}
+    assert newest == {user_id: [brand for brand, _ in brands] for user_id, brands in topic.expected.items()}
+    assert {row.source_topic for row in rows} == {undisturbed.kafka.topic}
+    assert sum(rows[-1].source_offsets.values()) == 122
+
+
+def test_the_state_holds_exactly_the_lists_of_the_users(
+    spark: SparkSession, undisturbed: Settings, topic: SimpleNamespace
+) -> None:
+    reader = spark.read.format("statestore").option("stateVarName", "users")
+    stored = reader.load(str(speed_checkpoint(undisturbed.data_root))).collect()
+    users = list(chain.from_iterable(unpack(row.value.packed).items() for row in stored))
+    lists = {int(user_id): tuple(json.loads(brands).items()) for user_id, brands in users}
+    assert lists == topic.expected
+    assert len(users) == len(lists)
+    assert len({row.key.shard for row in stored}) == len(stored) <= SHARDS
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_failure_around_a_commit_changes_nothing_in_the_end(
+    moment: str,
+    spark: SparkSession,
+    undisturbed: Settings,
+    new_root: Callable[[], Settings],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = new_root()
+    append_once = tables.append_once
+
+    def fail_in_first_batch(*arguments: object) -> None:
+        if moment == "after":
+            append_once(*arguments)
+        raise OSError("pulled the plug")
+
+    monkeypatch.setattr(tables, "append_once", fail_in_first_batch)
+    with pytest.raises(StreamingQueryException, match="pulled the plug"):
+        pipelines.speed_stream(spark, settings, available_now=True)
+    monkeypatch.undo()
+    pipelines.speed_stream(spark, settings, available_now=True)
+    assert contents(settings.data_root, RECENT_BRANDS) == contents(undisturbed.data_root, RECENT_BRANDS)
+
+
+def test_a_stream_runs_until_sigterm_and_loses_nothing(
+    spark: SparkSession, new_root: Callable[[], Settings], topic: SimpleNamespace
+) -> None:
+    settings = new_root()
+    batches = []
+
+    def stop(_: object, batch_id: int, *offsets: object) -> None:
+        batches.append((batch_id, *offsets))
+        if batch_id == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    received = pipelines.speed_stream(spark, settings, available_now=False, watch=stop)
+    received += pipelines.speed_stream(spark, settings, available_now=True)
+    assert received == 122
+    assert batches[0][0] == 0
+    assert sum(batches[0][2].values()) - sum(batches[0][1].values()) <= 70
+    assert merged_lists(spark, settings) == topic.expected

@@ -1,0 +1,91 @@
+"""The Delta tables: made once, appended to once, replaced by condition, and telling what they were computed from."""
+
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+from pyspark.errors import AnalysisException, PySparkException
+from pyspark.sql import DataFrame, SparkSession
+
+from lambda_spark import tables
+from lambda_spark.errors import NotComputedError
+from lambda_spark.tables import EVENTS, RECENT_BRANDS, USER_BRANDS, Table
+
+LOG = Table("log", "number int, text string", "jobs/none.py", is_log=True)
+VIEW = Table("view", "number int, text string", "jobs/none.py")
+
+
+def rows(spark: SparkSession, *numbers: int, text: str = "x") -> DataFrame:
+    return spark.createDataFrame([(number, text) for number in numbers], LOG.columns)
+
+
+def stored(spark: SparkSession, root: Path, table: Table) -> list[tuple[int, str]]:
+    return sorted(tuple(row) for row in tables.read(spark, root, table).collect())
+
+
+def test_a_table_has_the_columns_of_its_contract_before_its_first_row(spark: SparkSession, tmp_path: Path) -> None:
+    tables.create(spark, tmp_path, EVENTS)
+    tables.create(spark, tmp_path, EVENTS)
+    made = DeltaTable(tmp_path / "events")
+    assert made.version() == 0
+    assert made.metadata().partition_columns == ["event_date"]
+    assert made.metadata().configuration["delta.appendOnly"] == "true"
+    wanted = spark.createDataFrame([], EVENTS.columns).schema
+    assert tables.read(spark, tmp_path, EVENTS).schema == wanted
+
+
+def test_a_table_that_is_missing_is_an_error_that_names_the_job_which_makes_it(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    with pytest.raises(NotComputedError, match=r"no table .*user_brands yet: run jobs/batch_brands\.py first"):
+        tables.read(spark, tmp_path, USER_BRANDS)
+    assert tables.lineage_of(tmp_path, USER_BRANDS) is None
+    assert not tables.exists(tmp_path, RECENT_BRANDS)
+
+
+def test_the_same_number_is_appended_once_for_each_application(spark: SparkSession, tmp_path: Path) -> None:
+    tables.create(spark, tmp_path, LOG)
+    assert tables.append_once(rows(spark, 1, 2), tmp_path, LOG, "one", 0) == 2
+    assert tables.append_once(rows(spark, 1, 2), tmp_path, LOG, "one", 0) is None
+    assert tables.append_once(rows(spark), tmp_path, LOG, "one", 1) == 0
+    assert tables.append_once(rows(spark, 9), tmp_path, LOG, "one", 0) is None
+    assert tables.append_once(rows(spark, 3), tmp_path, LOG, "other", 0) == 1
+    assert tables.append_once(rows(spark, 4), tmp_path, LOG, "one", 2) == 1
+    assert stored(spark, tmp_path, LOG) == [(1, "x"), (2, "x"), (3, "x"), (4, "x")]
+    assert tables.version_of(tmp_path, LOG) == 4
+
+
+def test_the_changes_of_a_log_are_what_came_between_two_versions(spark: SparkSession, tmp_path: Path) -> None:
+    tables.create(spark, tmp_path, LOG)
+    for number in range(3):
+        tables.append_once(rows(spark, number), tmp_path, LOG, "one", number)
+    changes = tables.read_changes(spark, tmp_path, LOG, after=1, until=2)
+    assert [tuple(row) for row in changes.collect()] == [(1, "x")]
+    earlier = tables.read(spark, tmp_path, LOG, version=2).sort("number").collect()
+    assert [tuple(row) for row in earlier] == [(0, "x"), (1, "x")]
+
+
+def test_a_log_refuses_to_lose_rows(spark: SparkSession, tmp_path: Path) -> None:
+    tables.create(spark, tmp_path, LOG)
+    tables.append_once(rows(spark, 1), tmp_path, LOG, "one", 0)
+    with pytest.raises(PySparkException, match="append"):
+        tables.replace(rows(spark), tmp_path, LOG, "true")
+    assert stored(spark, tmp_path, LOG) == [(1, "x")]
+
+
+def test_only_rows_of_the_condition_are_replaced_and_no_other_is_let_in(spark: SparkSession, tmp_path: Path) -> None:
+    tables.replace(rows(spark, 1, 2, 3), tmp_path, VIEW, "true", {"from": 7})
+    tables.replace(rows(spark, 3, text="new"), tmp_path, VIEW, "number >= 2")
+    assert stored(spark, tmp_path, VIEW) == [(1, "x"), (3, "new")]
+    with pytest.raises(AnalysisException, match="number"):
+        tables.replace(rows(spark, 1, 2), tmp_path, VIEW, "number >= 2")
+    assert stored(spark, tmp_path, VIEW) == [(1, "x"), (3, "new")]
+    assert tables.lineage_of(tmp_path, VIEW) == {"from": 7}
+
+
+def test_the_newest_lineage_counts(spark: SparkSession, tmp_path: Path) -> None:
+    tables.create(spark, tmp_path, VIEW)
+    assert tables.lineage_of(tmp_path, VIEW) is None
+    for version in (1, 2):
+        tables.replace(rows(spark, 1), tmp_path, VIEW, "true", {"version": version, "rule": ["ä"]})
+    assert tables.lineage_of(tmp_path, VIEW) == {"version": 2, "rule": ["ä"]}
