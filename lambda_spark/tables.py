@@ -85,6 +85,10 @@ def append_once(rows: DataFrame, root: Path, table: Table, application: str, num
     Returns the number of rows, or None where they were there already.
     """
     before = version_of(root, table)
+    if table.partitioned_by:
+        # Else every task writes a file for every partition: that doubles the cost of a batch that spans a month.
+        tasks = int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions")))
+        rows = rows.repartition(tasks, *table.partitioned_by)
     writer = rows.write.format("delta").mode("append").option("txnAppId", application).option("txnVersion", number)
     writer.save(path_of(root, table))
     commits = deltalake.DeltaTable(path_of(root, table)).history(version_of(root, table) - before)
