@@ -89,10 +89,9 @@ def batch_trends(spark: SparkSession, settings: Settings, asked: TimeRange | Non
     version = views.update_product_activity(spark, root)
     if not asked:
         trend_windows.update_trends(spark, root, settings.trends, version)
-    rows = trend_windows.stored_trends(spark, root, request)
-    if asked or rows.isEmpty():
+    if asked or not trend_windows.is_default_window(root, settings.trends, request):
         trend_windows.replace_trends(spark, root, settings.trends, request)
-    return Answer(request, rows)
+    return Answer(request, trend_windows.stored_trends(spark, root, request))
 
 
 def batch_brands(spark: SparkSession, settings: Settings, rebuild: bool = False) -> DataFrame:

@@ -62,10 +62,16 @@ def compute_trends(
     return trends(_activity(spark, root, span, bucket), frame, buckets, bucket, _rule(settings))
 
 
+def is_default_window(root: Path, settings: TrendSettings, request: Request) -> bool:
+    """Say whether it is one of the windows that `update_trends` keeps up to date."""
+    return request.bucket == "day" and request.range in default_windows(views.days_held(root), settings.days)
+
+
 def replace_trends(spark: SparkSession, root: Path, settings: TrendSettings, request: Request) -> None:
-    """Compute and store one window."""
+    """Compute and store one window; a default one may follow another rule now, so `update_trends` forgets its own."""
     rows = compute_trends(spark, root, settings, [request.range], request.bucket)
-    tables.replace(rows, root, TRENDS, _condition([request.range], request.bucket))
+    lineage: dict[str, object] | None = {} if is_default_window(root, settings, request) else None
+    tables.replace(rows, root, TRENDS, _condition([request.range], request.bucket), lineage)
 
 
 def update_trends(spark: SparkSession, root: Path, settings: TrendSettings, events_version: int) -> None:
