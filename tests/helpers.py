@@ -31,6 +31,16 @@ def event(at: str, user_id: int, product_id: int, **other: object) -> dict[str, 
     return {name: str(given.get(name, "")) for name in EVENT_COLUMNS}
 
 
+def shop_days(days: Iterable[int]) -> list[dict[str, str]]:
+    """Return the events of whole days of March 2020: six products by their brands, five users; product 1 grows."""
+    return [
+        event(f"2020-03-{day:02} {23 - view % 24:02}:30:00", (product + day + view) % 5 + 1, product)
+        for day in days
+        for product in range(1, 7)
+        for view in range(3 * day if product == 1 else 4)
+    ]
+
+
 def random_events(count: int, seed: int) -> list[dict[str, str]]:
     """Return events in no order of time, of twelve users who meet ten brands; some events name no brand."""
     rng = random.Random(seed)
