@@ -6,12 +6,12 @@ For the counts c1 … cn of a product's buckets:
     trend_score        = ln((r/h + a) / (b/m + a))               growth_pct = 100 (e^score - 1)
     z                  = (r - E) / sqrt(r + (h/m)² b + 1 + φ (r²/h + E²/m))        with E = (h/m) b
 
-Each count is first divided by the shop's level in its bucket (the bucket's total over the mean of the buckets in which
-the shop had an event), so that what the whole shop does is no trend. b and r are the sums of these over the baseline (the first m buckets) and
-the recent ones (the last h = round(3n/7)); buckets in which the shop had no event count in neither. a is the
-smoothing, in events per bucket. φ is the over-dispersion: the median over the ranked products of
-(variance - mean) / mean², at least 0. Sources: DESIGN's semantics; z is the normal approximation of the difference of
-two over-dispersed (negative binomial) counts.
+Each count is first divided by the shop's level in its bucket, so that what the whole shop does is no trend; the level
+is the bucket's total over the mean of the buckets in which the shop had an event. b and r are the sums of these over
+the baseline (the first m buckets) and the recent ones (the last h = round(3n/7)); buckets without any event of the
+shop count in neither. a is the smoothing, in events per bucket. φ is the over-dispersion: the median over the ranked
+products of (variance - mean) / mean², at least 0. z is the normal approximation of the difference of two over-
+dispersed (negative binomial) counts; docs/adr/0006-support-and-smoothing.md has the choice of a.
 """
 
 from collections.abc import Mapping
