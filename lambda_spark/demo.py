@@ -1,6 +1,7 @@
 """`make recommend`: the whole pipeline once, from event files to recommendations, on a broker of its own if need be."""
 
 import argparse
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ def main() -> None:
     args = options.parse_args()
     settings = cli.load(args, trends={"bucket": args.bucket})
     asked = cli.asked_range(args, settings.trends.bucket)
+    # As Ctrl-C does: the broker that was started must not stay.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with running_broker(settings.kafka.bootstrap_servers, broker_directory(settings)):
         if args.events:
             files = find_event_files(args.events)

@@ -24,7 +24,8 @@ _PATIENCE = 50
 def run_stream(writer: DataStreamWriter, checkpoint: Path, trigger: str | None) -> int:
     """Run the query until it is stopped, or, without a trigger, over what is there now.
 
-    Returns the number of messages that this run has taken in.
+    Returns the number of messages that this run has taken in. Raises KeyboardInterrupt where it was to read all that is
+    there and was stopped before.
     """
     before = reached_offsets(checkpoint)
     pace = writer.trigger(processingTime=trigger) if trigger else writer.trigger(availableNow=True)
@@ -34,6 +35,8 @@ def run_stream(writer: DataStreamWriter, checkpoint: Path, trigger: str | None) 
         while not query.awaitTermination(_POLL_SECONDS):  # type: ignore[arg-type]
             if stop.is_set():
                 _stop_between_batches(query)
+    if stop.is_set() and trigger is None:
+        raise KeyboardInterrupt("Stopped before the end of the topic. The same command goes on from here.")
     return count_between(before or first_offsets(checkpoint), reached_offsets(checkpoint))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -68,16 +68,17 @@ def is_default_window(root: Path, settings: TrendSettings, request: Request) -> 
 
 
 def replace_trends(spark: SparkSession, root: Path, settings: TrendSettings, request: Request) -> None:
-    """Compute and store one window; a default one may follow another rule now, so `update_trends` forgets its own."""
+    """Compute and store one window; a default one by another rule makes `update_trends` compute all of them again."""
     rows = compute_trends(spark, root, settings, [request.range], request.bucket)
-    lineage: dict[str, object] | None = {} if is_default_window(root, settings, request) else None
-    tables.replace(rows, root, TRENDS, _condition([request.range], request.bucket), lineage)
+    before = tables.lineage_of(root, TRENDS)
+    is_odd = is_default_window(root, settings, request) and not (before and before["rule"] == _rule_settings(settings))
+    tables.replace(rows, root, TRENDS, _condition([request.range], request.bucket), {} if is_odd else None)
 
 
 def update_trends(spark: SparkSession, root: Path, settings: TrendSettings, events_version: int) -> None:
     """Compute and store every default window that is not there yet, or whose days have changed since it was."""
     windows = default_windows(views.days_held(root), settings.days)
-    lineage = {views.EVENTS_VERSION: events_version, "rule": settings.model_dump(mode="json")}
+    lineage = {views.EVENTS_VERSION: events_version, "rule": _rule_settings(settings)}
     before = tables.lineage_of(root, TRENDS)
     if before and before["rule"] == lineage["rule"]:
         changed = views.changed_days(spark, root, before[views.EVENTS_VERSION], events_version)
@@ -86,6 +87,10 @@ def update_trends(spark: SparkSession, root: Path, settings: TrendSettings, even
     if windows:
         rows = compute_trends(spark, root, settings, windows, "day")
         tables.replace(rows, root, TRENDS, _condition(windows, "day"), lineage)
+
+
+def _rule_settings(settings: TrendSettings) -> dict[str, Any]:
+    return settings.model_dump(mode="json")
 
 
 def _rule(settings: TrendSettings) -> TrendRule:
