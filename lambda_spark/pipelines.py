@@ -16,7 +16,7 @@ from lambda_spark.recommendations import RecommendationRule, recommendations
 from lambda_spark.settings import Settings
 from lambda_spark.streams import Watch
 from lambda_spark.summary import Counts
-from lambda_spark.tables import EVENTS, RECENT_BRANDS, RECOMMENDATIONS, REJECTED_EVENTS, USER_BRANDS
+from lambda_spark.tables import EVENTS, RECENT_BRANDS, RECOMMENDATIONS, REJECTED_EVENTS, TRENDS, USER_BRANDS
 from lambda_spark.time_ranges import TimeRange
 from lambda_spark.trend_windows import Answer
 
@@ -120,8 +120,8 @@ def recommend(
         _check_known(all_events, users)
         brands = brands.where(F.col("user_id").isin(*users))
         where = f"{where} AND user_id IN ({', '.join(map(str, users))})"
-    trending = trend_windows.stored_trends(spark, root, request)
-    if trending.isEmpty():
+    trending = trend_windows.stored_trends(spark, root, request) if tables.exists(root, TRENDS) else None
+    if trending is None or trending.isEmpty():
         trending = trend_windows.compute_trends(spark, root, settings.trends, [request.range], request.bucket)
     rule = RecommendationRule(**settings.recommendations.model_dump())
     rows = recommendations(trending, brands, filter_range(all_events, request.range), rule)

@@ -46,7 +46,6 @@ def resolve_request(root: Path, settings: TrendSettings, asked: TimeRange | None
 
 def stored_trends(spark: SparkSession, root: Path, request: Request) -> DataFrame:
     """Return the stored rows of a window, schemas.TRENDS; none where it has not been computed."""
-    tables.create(spark, root, TRENDS)
     return tables.read(spark, root, TRENDS).where(_condition([request.range], request.bucket))
 
 

@@ -89,12 +89,13 @@ def update_user_brands(spark: SparkSession, root: Path, brands: BrandSettings, r
 def brands_as_of(spark: SparkSession, root: Path, brands: BrandSettings, end: datetime) -> DataFrame:
     """Return everybody's recent brands as they stood before `end`. One row per user_id, schemas.USER_BRANDS.
 
-    Where `end` lies past the newest event, the merged views have the answer; else the master dataset has it.
+    Where `end` lies past the newest event of all, the merged views have the answer; else the master dataset has it.
     """
-    lists = _brand_views(spark, root)
-    newest = recent_brands.newest_seen_at(lists)
-    if newest is None or newest.timestamp() < end.timestamp():
-        return recent_brands.merge_brand_lists(lists, brands.limit)
+    if days_held(root)[-1].last_at < end:
+        lists = _brand_views(spark, root)
+        newest = recent_brands.newest_seen_at(lists)
+        if newest is None or newest.timestamp() < end.timestamp():
+            return recent_brands.merge_brand_lists(lists, brands.limit)
     events = tables.read(spark, root, EVENTS).where(F.col("event_time") < F.lit(end))
     return recent_brands.brand_lists(events, brands.limit, brands.event_types)
 
