@@ -30,9 +30,12 @@ def watch_speed(spark: SparkSession, kafka: KafkaSettings) -> Watch:
 
     def watch(lists: DataFrame, batch_id: int, start: Offsets, end: Offsets) -> None:
         shown = F.transform("brands", lambda item: item["brand"])
-        newest = lists.select("user_id", F.size("brands").alias("count"), F.array_join(shown, ", ").alias("brands"))
-        stages = {**_stages(spark, kafka, start, end), "state: recent brands": _sample(newest)}
-        _print(batch_id, start, end, stages)
+        stages = _stages(spark, kafka, start, end)
+        same_users = lists.where(F.col("user_id").isin([row["user_id"] for row in stages["parsed"]]))
+        newest = same_users.select(
+            "user_id", F.size("brands").alias("count"), F.array_join(shown, ", ").alias("brands")
+        )
+        _print(batch_id, start, end, {**stages, "state: recent brands of these users": _sample(newest)})
 
     return watch
 
