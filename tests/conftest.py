@@ -15,7 +15,8 @@ from lambda_spark.session import get_spark
 from lambda_spark.settings import PROJECT_ROOT, Settings, load_settings
 
 # The tests start many Java processes that live for seconds: without its second compiler each costs half the processor.
-os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1")
+# That mode has a small code cache, which the long session would fill: Java then stops compiling, and says so.
+os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m")
 
 REAL_DATA = PROJECT_ROOT.parent / "shared" / "data"
 
