@@ -110,6 +110,16 @@ def lists_of(brands: DataFrame) -> Lists:
     return lists
 
 
+def stored_lists(root: Path, table: Table) -> Lists:
+    """Read the lists of a stored table without Spark; of several rows of a user the one of the latest batch."""
+    rows = DeltaTable(path_of(root, table)).to_pyarrow_table().to_pylist()
+    rows.sort(key=lambda row: row.get("batch_id", 0))
+    return {
+        row["user_id"]: tuple((item["brand"], micros(str(item["last_seen_at"]))) for item in row["brands"])
+        for row in rows
+    }
+
+
 def contents(root: Path, table: Table, leave_out: Sequence[str] = ()) -> Counter[str]:
     """Read a stored table as a multiset of its rows, without some columns and without Spark."""
     rows = DeltaTable(path_of(root, table)).to_pyarrow_table().drop_columns(list(leave_out))

@@ -2,18 +2,19 @@
 
 import random
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 
 import pytest
 from conftest import REAL_DATA, NewSettings
-from helpers import Lists, expected_lists, lists_of, read_events, write_events
+from helpers import Lists, expected_lists, lists_of, read_events, stored_lists, write_events
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lambda_spark import pipelines, tables, views
 from lambda_spark.recent_brands import brand_lists, merge_brand_lists
 from lambda_spark.replay import replay
-from lambda_spark.tables import EVENTS, RECENT_BRANDS
+from lambda_spark.tables import EVENTS, RECENT_BRANDS, USER_BRANDS
 
 LIMIT = 50
 UNSORTED = "rees46-electronics-unsorted-raw.csv"
@@ -66,32 +67,39 @@ def lists(spark: SparkSession, new_run: NewSettings, tmp_path_factory: pytest.Te
 
     replay(settings.kafka, [early])
     pipelines.ingest_topic(spark, settings, available_now=True)
-    first_half = lists_of(pipelines.batch_brands(spark, settings))
+    pipelines.batch_brands(spark, settings)
+    first_half = stored_lists(root, USER_BRANDS)
     replay(settings.kafka, [late])
     pipelines.ingest_topic(spark, settings, available_now=True)
     assert pipelines.speed_stream(spark, settings, available_now=True) == sum(map(len, streams))
-    merged = lists_of(views.present_brands(spark, root, LIMIT))
-    all_of_it = pipelines.batch_brands(spark, settings)
     log, events = tables.read(spark, root, RECENT_BRANDS), tables.read(spark, root, EVENTS)
-    sides = [brand_lists(events.where(f"source_offset {side} 9000"), LIMIT) for side in ("<", ">=")]
-    found = {
-        "stream": lists_of(merge_brand_lists([log], LIMIT)),
-        "stream, latest rows": lists_of(latest_rows(log)),
-        "recomputed from events": lists_of(brand_lists(events, LIMIT)),
-        "user_brands, kept up to date": lists_of(all_of_it),
-        "user_brands of the first half, and the stream": merged,
-        "user_brands, and the first batch of the stream": lists_of(
-            merge_brand_lists([all_of_it, log.where("batch_id = 0")], LIMIT)
-        ),
-        "events up to some offset, and those from there on": lists_of(merge_brand_lists(sides, LIMIT)),
-    }
-    assert first_half != merged
+    found = lists_by_way(
+        {
+            "stream, its rows merged": merge_brand_lists([log], LIMIT),
+            "recomputed from events": brand_lists(events, LIMIT),
+            "user_brands of the first half, and the stream": views.present_brands(spark, root, LIMIT),
+            "events up to some offset, and from there on": merged_parts(events, "source_offset < 9000"),
+            "events of a partition, and of the other": merged_parts(events, "source_partition = 0"),
+        }
+    )
+    found["stream, latest rows"] = stored_lists(root, RECENT_BRANDS)
+    pipelines.batch_brands(spark, settings)
+    found["user_brands, kept up to date"] = stored_lists(root, USER_BRANDS)
+    assert first_half != found["user_brands, kept up to date"]
     return found
 
 
-def latest_rows(log: DataFrame) -> DataFrame:
-    newest = log.groupBy("user_id").agg(F.max("batch_id").alias("batch_id"))
-    return log.join(newest, ["user_id", "batch_id"], "left_semi")
+def lists_by_way(ways: dict[str, DataFrame]) -> dict[str, Lists]:
+    """Collect them all in one job."""
+    rows = [brands.select("*", F.lit(way).alias("way")) for way, brands in ways.items()]
+    together = reduce(DataFrame.unionByName, rows).cache()
+    return {way: lists_of(together.where(F.col("way") == way)) for way in ways}
+
+
+def merged_parts(events: DataFrame, condition: str) -> DataFrame:
+    """Merge the lists of events that meet a condition with the lists of those that do not."""
+    parts = events.where(condition), events.where(f"NOT ({condition})")
+    return merge_brand_lists([brand_lists(part, LIMIT) for part in parts], LIMIT)
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import NewSettings
 from deltalake import DeltaTable
-from helpers import Lists, contents, event, expected_lists, micros, shop_days, versions, write_events
+from helpers import Lists, contents, event, expected_lists, lists_of, micros, shop_days, versions, write_events
 from pyspark.sql import SparkSession
 
 from lambda_spark import pipelines, tables, views
@@ -138,18 +138,17 @@ def test_a_range_outside_the_data_names_the_data(spark: SparkSession, shop: Simp
 
 
 def test_views_that_lag_are_told_and_never_answer_for_the_past(
-    spark: SparkSession, new_settings: NewSettings, tmp_path: Path
+    spark: SparkSession, shop: SimpleNamespace, tmp_path: Path
 ) -> None:
-    settings = new_settings(**SECTIONS)
-    later = [row for row in EVENTS if row["event_time"] >= "2020-03-04"]
-    earlier = [row for row in EVENTS if row["event_time"] < "2020-03-04"]
-    pipelines.ingest_files(spark, settings, [write_events(tmp_path / "earlier.csv", earlier)])
+    late = [event("2020-03-04 22:59:59", user_id, user_id + 1) for user_id in (1, 2, 9)]
+    later = [event("2020-03-12 12:00:00", 1, 1)]
+    pipelines.ingest_files(spark, shop.settings, [write_events(tmp_path / "late.csv", late + later)])
+    root, limit = shop.settings.data_root, shop.settings.brands
+    assert "run jobs/batch_brands.py" in views.uncovered_events(spark, root)[0]
+    wanted = expected_lists([row for row in EVENTS + late if row["event_time"] < "2020-03-11"], limit=3)
+    assert lists_of(views.brands_as_of(spark, root, limit, datetime(2020, 3, 11, tzinfo=timezone.utc))) == wanted
+
+
+def test_where_no_view_knows_brands_the_jobs_that_do_are_named(spark: SparkSession, tmp_path: Path) -> None:
     with pytest.raises(NotComputedError, match=r"run jobs/speed_stream\.py or jobs/batch_brands\.py"):
-        pipelines.recommend(spark, settings)
-    pipelines.batch_brands(spark, settings)
-    pipelines.ingest_files(spark, settings, [write_events(tmp_path / "later.csv", later)])
-    pipelines.recommend(spark, settings, PAST)
-    found = stored(settings, PAST)
-    ranks = {row["product_id"]: row["trend_rank"] for row in found}
-    assert essence(found) == expected(PAST, lists_before(PAST.end), ranks)
-    assert "run jobs/batch_brands.py" in views.uncovered_events(spark, settings.data_root)[0]
+        views.present_brands(spark, tmp_path, limit=50)
