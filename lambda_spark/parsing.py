@@ -75,50 +75,64 @@ DECODE_LINES = f"""
 """
 
 
-def _id_reasons(name: str) -> str:
+def _typed(name: str, pattern: str, kind: str) -> str:
+    """SQL of the text as `kind`, where it has the pattern. Trimming is dear: a text that needs none is spared it."""
+    text = f"{name}_text"
+    return f"""CASE
+                WHEN regexp_full_match({text}, '{pattern}') THEN TRY_CAST({text} AS {kind})
+                WHEN regexp_full_match(trim({text}), '{pattern}') THEN TRY_CAST(trim({text}) AS {kind})
+            END"""
+
+
+def _id(name: str) -> str:
+    """SQL of an id. A number that is written just as the text needs no look at the pattern, which costs more."""
+    number = f"TRY_CAST({name}_text AS BIGINT)"
+    return f"""CASE WHEN CAST({number} AS VARCHAR) = {name}_text THEN {number}
+            ELSE {_typed(name, _INTEGER, "BIGINT")} END"""
+
+
+def _is_empty(name: str) -> str:
+    return f"coalesce(trim({name}_text), '') = ''"
+
+
+def _required(name: str, malformed: Reason) -> str:
+    return f"WHEN {name} IS NULL THEN CASE WHEN {_is_empty(name)} THEN '{name}_missing' ELSE '{malformed.value}' END"
+
+
+def _id_malformed(name: str) -> str:
+    text = f"trim({name}_text)"
     return f"""
-            WHEN {name}_text IS NOT NULL AND {name} IS NULL THEN CASE
-                WHEN regexp_full_match({name}_text, '{_NUMBER}') AND NOT regexp_full_match({name}_text, '{_INTEGER}')
+            WHEN {name} IS NULL AND NOT {_is_empty(name)} THEN CASE
+                WHEN regexp_full_match({text}, '{_NUMBER}') AND NOT regexp_full_match({text}, '{_INTEGER}')
                 THEN '{name}_damaged_by_float' ELSE '{name}_malformed' END"""
-
-
-def _missing(name: str) -> str:
-    return f"WHEN {name}_text IS NULL THEN '{name}_missing'"
 
 
 def judge(decoded: str) -> str:
     """Return the SQL that types the nine texts of the relation `decoded`; columns as in schemas.PARSED."""
-    text = {name: f"nullif(trim({name}), '')" for name in EVENT_COLUMNS}
     return f"""
     WITH decoded AS ({decoded}),
     texts AS (
         SELECT value, undecodable, is_nested, {", ".join(SOURCE_COLUMNS)},
-            {", ".join(f"{text[name]} AS {name}_text" for name in ("event_time", "event_type", "price", *_IDS))},
+            {", ".join(f"{name} AS {name}_text" for name in ("event_time", "event_type", "price", *_IDS))},
             {", ".join(f"nullif({name}, '') AS {name}" for name in _TEXTS)}
         FROM decoded),
     typed AS (
         SELECT *,
-            CASE
-                WHEN regexp_full_match(event_time_text, '{_INSTANT}{_UTC}') THEN TRY_CAST(event_time_text AS TIMESTAMP)
-                WHEN regexp_full_match(event_time_text, '{_INSTANT}{_OFFSET}')
-                THEN CAST(TRY_CAST(event_time_text AS TIMESTAMPTZ) AS TIMESTAMP)
-            END AS event_time,
-            CASE WHEN regexp_full_match(event_type_text, '{_WORD}') THEN event_type_text END AS event_type,
-            CASE WHEN regexp_full_match(price_text, '{_NUMBER}') THEN TRY_CAST(price_text AS DOUBLE) END AS price,
-            {
-        ", ".join(
-            f"CASE WHEN regexp_full_match({i}_text, '{_INTEGER}') THEN TRY_CAST({i}_text AS BIGINT) END AS {i}"
-            for i in _IDS
-        )
-    }
+            coalesce({_typed("event_time", _INSTANT + _UTC, "TIMESTAMP")},
+                CAST({_typed("event_time", _INSTANT + _OFFSET, "TIMESTAMPTZ")} AS TIMESTAMP)) AS event_time,
+            {_typed("event_type", _WORD, "VARCHAR")} AS event_type,
+            {_typed("price", _NUMBER, "DOUBLE")} AS price,
+            {", ".join(f"{_id(name)} AS {name}" for name in _IDS)}
         FROM texts),
     judged AS (
         SELECT *, CASE
             WHEN undecodable IS NOT NULL THEN undecodable
-            {_missing("event_time")} WHEN event_time IS NULL THEN '{Reason.EVENT_TIME_MALFORMED.value}'
-            {_missing("event_type")} WHEN event_type IS NULL THEN '{Reason.EVENT_TYPE_MALFORMED.value}'
-            {_missing("product_id")} {_missing("user_id")} {"".join(_id_reasons(name) for name in _IDS)}
-            WHEN price_text IS NOT NULL AND (price IS NULL OR price < 0 OR isinf(price))
+            {_required("event_time", Reason.EVENT_TIME_MALFORMED)}
+            {_required("event_type", Reason.EVENT_TYPE_MALFORMED)}
+            WHEN product_id IS NULL AND {_is_empty("product_id")} THEN '{Reason.PRODUCT_ID_MISSING.value}'
+            WHEN user_id IS NULL AND {_is_empty("user_id")} THEN '{Reason.USER_ID_MISSING.value}'
+            {"".join(_id_malformed(name) for name in _IDS)}
+            WHEN price < 0 OR isinf(price) OR price IS NULL AND NOT {_is_empty("price")}
             THEN '{Reason.PRICE_MALFORMED.value}'
             WHEN is_nested THEN '{Reason.TEXT_MALFORMED.value}'
         END AS reason FROM typed)
