@@ -1,6 +1,6 @@
 # The two commands that matter: `make recommend` and `make test`. Each sets up what it needs first.
 .DEFAULT_GOAL := help
-.PHONY: help setup ready recommend test lint broker broker-stop clean lock
+.PHONY: help setup ready recommend month test lint broker broker-stop clean lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -19,6 +19,9 @@ ready: .venv/.run
 recommend: ready  ## Run the whole pipeline and show recommendations; EVENTS=FILES FROM=DATE TO=DATE for own data
 	@$(BIN)/python -m lambda_spark.demo $(if $(EVENTS),--events $(EVENTS)) $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO))
 
+month: ready  ## Generate a month of 67.5 million events, 9 GB, in data/month; ROWS=NUMBER for a smaller one
+	@$(BIN)/python -m lambda_spark.month $(if $(ROWS),--events $(ROWS))
+
 test: ready .venv/.dev  ## Run all tests, on real Spark, Delta and Kafka
 	@$(BIN)/python -m pytest
 
@@ -36,7 +39,7 @@ broker-stop: ready  ## Stop the local Kafka broker
 
 TABLES := events rejected_events product_activity trends user_brands recent_brands recommendations
 # Named one by one: a file that somebody keeps in data/ must survive.
-MADE := $(TABLES) broker runs report.html generated-2019-11.csv
+MADE := $(TABLES) broker runs report.html generated-2019-11.csv month month.part
 
 clean:  ## Remove the tables, the topic, the reports and all caches; the environment and own files stay
 	@if [ -e .venv/.run ]; then $(BIN)/python -m lambda_spark.broker stop; fi

@@ -13,7 +13,7 @@ from lambda_spark.synthetic import generate_month, planted_product_ids, write_mo
 
 @pytest.fixture(scope="module")
 def month() -> pd.DataFrame:
-    events = pd.DataFrame(generate_month())
+    events = generate_month().to_pandas()
     events["at"] = pd.to_datetime(events["event_time"], format="%Y-%m-%d %H:%M:%S UTC")
     return events
 
@@ -28,15 +28,19 @@ def test_the_same_seed_writes_the_same_file_and_another_seed_another(tmp_path: P
 
 def test_the_file_is_an_event_file_with_the_generated_events(tmp_path: Path) -> None:
     write_month(tmp_path / "month.csv", events=2_000)
-    columns = generate_month(events=2_000)
-    expected = [list(row) for row in zip(*(columns[name] for name in EVENT_COLUMNS), strict=True)]
+    expected = [[row[name] for name in EVENT_COLUMNS] for row in generate_month(events=2_000).to_pylist()]
     assert [record.fields for record in read_records(tmp_path / "month.csv")] == expected
+
+
+def test_the_default_month_stays_as_it_is(tmp_path: Path) -> None:
+    # README shows what comes out of it.
+    write_month(tmp_path / "month.csv")
+    assert hashlib.sha256((tmp_path / "month.csv").read_bytes()).hexdigest().startswith("085d7a97f3723fea")
 
 
 @pytest.mark.parametrize("events", [50, 999, 10_000])
 def test_a_month_of_any_size_has_that_many_events_and_a_complete_last_day(events: int) -> None:
-    columns = generate_month(events=events, users=40, products=60)
-    times = columns["event_time"].tolist()
+    times = generate_month(events=events, users=40, products=60)["event_time"].to_pylist()
     assert len(times) == events
     assert times == sorted(times)
     assert times[0] >= "2019-11-01"
