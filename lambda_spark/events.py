@@ -1,7 +1,6 @@
 """From raw messages and files to events: the Spark side of the rule in lambda_spark.parsing."""
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,10 +8,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lambda_spark import parsing
-from lambda_spark.files import Record, read_records
-from lambda_spark.schemas import EVENT_COLUMNS, PARSED
-
-_LINES_PER_BATCH = 50_000
+from lambda_spark.file_lines import read_lines
+from lambda_spark.file_ranges import FileRange, plan_ranges
+from lambda_spark.schemas import PARSED
 
 Batches = Iterator[pa.RecordBatch]
 
@@ -23,8 +21,22 @@ def parse_messages(messages: DataFrame) -> DataFrame:
 
 
 def parse_file(spark: SparkSession, path: Path) -> DataFrame:
-    """Parse an event file. One row per data line, schemas.PARSED; raises EventFileError inside the task."""
-    return spark.createDataFrame([(str(path),)], "path string").mapInArrow(_parse_file_batches, PARSED)
+    """Parse an event file, a task per range. One row per record, schemas.PARSED; raises EventFileError."""
+    ranges = plan_ranges(path)
+
+    def parse(batches: Batches) -> Batches:
+        for batch in batches:
+            for number in batch["id"].to_pylist():
+                yield from parse_range(ranges[number])
+
+    return spark.range(0, len(ranges), numPartitions=len(ranges)).mapInArrow(parse, PARSED)
+
+
+def parse_range(part: FileRange) -> Batches:
+    """Parse a range of an event file, without Spark. Rows as in schemas.PARSED; raises EventFileError."""
+    connection = parsing.connect()
+    for lines in read_lines(part):
+        yield from parsing.run(connection, parsing.PARSE_LINES, lines=lines).to_batches()
 
 
 def filter_events(parsed: DataFrame) -> DataFrame:
@@ -53,29 +65,3 @@ def over_message_batches(
 
 
 _parse_message_batches = over_message_batches(parsing.PARSE_MESSAGES)
-
-
-def _parse_file_batches(batches: Batches) -> Batches:
-    connection = parsing.connect()
-    for batch in batches:
-        for path in map(Path, batch["path"].to_pylist()):
-            records = read_records(path)
-            while chunk := list(islice(records, _LINES_PER_BATCH)):
-                yield from parsing.run(connection, parsing.PARSE_LINES, lines=_line_table(path, chunk)).to_batches()
-
-
-def _line_table(path: Path, records: list[Record]) -> pa.Table:
-    """Turn records into the relation that parsing.DECODE_LINES reads."""
-    nothing = (None,) * len(EVENT_COLUMNS)
-    texts = zip(*(record.fields or nothing for record in records), strict=True)
-    columns = {name: pa.array(column, pa.string()) for name, column in zip(EVENT_COLUMNS, texts, strict=True)}
-    return pa.table(
-        {
-            "value": pa.array([record.raw for record in records], pa.string()),
-            "is_utf8": pa.repeat(True, len(records)),
-            "has_nine_fields": pa.array([record.fields is not None for record in records]),
-            "source_file": pa.repeat(path.name, len(records)),
-            "source_line": pa.array([record.line for record in records], pa.int64()),
-            **columns,
-        }
-    )

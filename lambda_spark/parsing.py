@@ -62,11 +62,10 @@ DECODE_MESSAGES = f"""
     FROM messages
 """
 
-# Relation in: lines (value text, is_utf8, has_nine_fields, the nine texts, source_file, source_line).
+# Relation in: lines (value text, has_nine_fields, the nine texts, source_file, source_line).
 DECODE_LINES = f"""
     SELECT value, {_sources({"source_file": "source_file", "source_line": "source_line"})},
         CASE
-            WHEN NOT is_utf8 THEN '{Reason.NOT_UTF8.value}'
             WHEN strlen(value) > {MAX_VALUE_LENGTH} THEN '{Reason.TOO_LONG.value}'
             WHEN NOT has_nine_fields THEN '{Reason.NOT_NINE_FIELDS.value}'
         END AS undecodable,

@@ -130,14 +130,6 @@ def test_a_gzip_file_is_read_like_the_plain_one(tmp_path: Path) -> None:
     assert count_data_lines(packed) == count_data_lines(plain) == 3
 
 
-def test_reading_can_start_below_a_line(tmp_path: Path) -> None:
-    path = write(tmp_path, "\n".join([HEADER, row_with('"two\nlines"'), ROW, "", "no event", ROW]))
-    everything = list(read_records(path))
-    assert [record.line for record in everything] == [2, 4, 6, 7]
-    for line in range(9):
-        assert list(read_records(path, after_line=line)) == [record for record in everything if record.line > line]
-
-
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
 from lambda_spark import parsing
-from lambda_spark.events import filter_events, filter_rejected, parse_messages
+from lambda_spark.events import filter_events, filter_rejected, parse_file, parse_messages, parse_range
+from lambda_spark.file_ranges import plan_ranges
 from lambda_spark.files import read_records
 from lambda_spark.parsing import PARSE_LINES, PARSE_MESSAGES
 from lambda_spark.rejects import SENTENCES, Reason
-from lambda_spark.schemas import EVENT_COLUMNS, EVENTS, REJECTED_EVENTS
+from lambda_spark.schemas import EVENT_COLUMNS, EVENTS, PARSED, REJECTED_EVENTS
 
 UTC = timezone.utc
 DUCKDB = parsing.connect()
@@ -60,7 +61,6 @@ def parse_lines(lines: Iterable[Sequence[str] | None], raw: str = "a line") -> l
     table = pa.table(
         {
             "value": pa.repeat(raw, len(texts)),
-            "is_utf8": pa.repeat(True, len(texts)),
             "has_nine_fields": pa.array([line is not None for line in texts]),
             "source_file": pa.repeat("month.csv", len(texts)),
             "source_line": pa.array(range(2, len(texts) + 2), pa.int64()),
@@ -412,6 +412,25 @@ def test_the_two_exports_of_the_electronics_shop_hold_the_same_events(real_file:
     ours, raw = events("rees46-electronics-26days.csv"), events("rees46-electronics-unsorted-raw.csv")
     assert ours == raw
     assert all(user_id > 10**18 for *_, user_id, _ in ours)
+
+
+def test_a_file_in_ranges_is_parsed_line_by_line_as_it_is_read(spark: SparkSession, tmp_path: Path) -> None:
+    odd = ["", "no event", '"two\nlines"', ",".join(GOOD.values()).replace("489.07", "cheap"), ",,,,,,,,"]
+    lines = [*[",".join(GOOD.values())] * 500, *odd] * 3
+    path = tmp_path / "month.csv"
+    path.write_text("\n".join([",".join(EVENT_COLUMNS), *lines]))
+    records = list(read_records(path))
+    expected = [
+        {**row, "source_line": record.line, "value": row["reason"] and record.raw}
+        for row, record in zip(parse_lines(record.fields for record in records), records, strict=True)
+    ]
+    ranges = plan_ranges(path, size=50_000)
+    assert len(ranges) > 2
+    assert [row for part in ranges for batch in parse_range(part) for row in batch.to_pylist()] == expected
+    through_spark = parse_file(spark, path)
+    assert through_spark.schema == spark.createDataFrame([], PARSED).schema
+    rows = [(row.source_line, row.reason, row.value) for row in through_spark.collect()]
+    assert rows == [(row["source_line"], row["reason"], row["value"]) for row in expected]
 
 
 def test_through_spark_events_and_rejected_keep_their_contracts(spark: SparkSession) -> None:
