@@ -1,6 +1,6 @@
 # The two commands that matter: `make recommend` and `make test`. Each sets up what it needs first.
 .DEFAULT_GOAL := help
-.PHONY: help setup ready recommend month test lint broker broker-stop clean lock
+.PHONY: help setup ready recommend month test lint bench bench-quick broker broker-stop clean lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -31,6 +31,12 @@ lint: ready .venv/.dev  ## Check style, types and the layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
+bench: ready .venv/.bench  ## Measure beside the alternatives and write docs/benchmarks.md, some hours; ONLY="speed ingest" for a part
+	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
+
+bench-quick: ready .venv/.bench  ## The same on small data, once each, in minutes; the document stays as it is
+	@$(BIN)/python -m bench --quick $(if $(ONLY),--only $(ONLY))
+
 broker: ready  ## Start the local Kafka broker and leave it running
 	@$(BIN)/python -m lambda_spark.broker start
 
@@ -55,6 +61,9 @@ lock:  ## Lock the packages again after a change in pyproject.toml (needs uv)
 	$(LOCK) pyproject.toml --group build -o requirements/run.txt
 	$(LOCK) --group dev -c requirements/run.txt -o requirements/dev.txt
 	$(LOCK) --group java -o requirements/java.txt
+	$(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
+	$(LOCK) --group bench-streams -o requirements/bench-streams.txt
+	$(LOCK) --group bench-flink -o requirements/bench-flink.txt
 
 .venv/.run: requirements/run.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
@@ -68,4 +77,8 @@ lock:  ## Lock the packages again after a change in pyproject.toml (needs uv)
 .venv/.dev: requirements/dev.txt .venv/.run
 	@echo "Installing the tools for tests and checks (once) ..."
 	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv/.bench: requirements/bench.txt .venv/.run
+	@$(PIP) install --require-hashes -r requirements/bench.txt
 	@touch $@
