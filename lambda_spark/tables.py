@@ -1,17 +1,21 @@
 """The Delta tables by name under one root: made, read, and written so that every write can be run again."""
 
 import json
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import deltalake
+import pyarrow as pa
 from delta.tables import DeltaTable
-from pyspark.sql import DataFrame, SparkSession
+from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Transaction
+from pyspark.sql import DataFrame, Row, SparkSession
 
 from lambda_spark import schemas
 from lambda_spark.errors import NotComputedError
+from lambda_spark.parquet_files import Target, write_files
 
 
 @dataclass(frozen=True)
@@ -21,11 +25,11 @@ class Table:
     name: str
     columns: str
     written_by: str
-    partitioned_by: tuple[str, ...] = ()
+    partitioned_by: str | None = None
     is_log: bool = False
 
 
-EVENTS = Table("events", schemas.EVENTS, "jobs/ingest_events.py", ("event_date",), is_log=True)
+EVENTS = Table("events", schemas.EVENTS, "jobs/ingest_events.py", "event_date", is_log=True)
 REJECTED_EVENTS = Table("rejected_events", schemas.REJECTED_EVENTS, "jobs/ingest_events.py", is_log=True)
 PRODUCT_ACTIVITY = Table("product_activity", schemas.PRODUCT_ACTIVITY, "jobs/batch_trends.py")
 TRENDS = Table("trends", schemas.TRENDS, "jobs/batch_trends.py")
@@ -53,7 +57,7 @@ def create(spark: SparkSession, root: Path, table: Table) -> None:
         return
     columns = spark.createDataFrame([], table.columns).schema
     builder = DeltaTable.createIfNotExists(spark).location(path_of(root, table)).addColumns(columns)
-    builder = builder.partitionedBy(*table.partitioned_by) if table.partitioned_by else builder
+    builder = builder.partitionedBy(table.partitioned_by) if table.partitioned_by else builder
     for key, value in _LOG_PROPERTIES.items() if table.is_log else ():
         builder = builder.property(key, value)
     builder.execute()
@@ -69,7 +73,7 @@ def read(spark: SparkSession, root: Path, table: Table, version: int | None = No
 
 def version_of(root: Path, table: Table) -> int:
     """Return the table's present version."""
-    return deltalake.DeltaTable(path_of(root, table), without_files=True).version()
+    return deltalake.DeltaTable(path_of(root, table)).version()
 
 
 def read_changes(spark: SparkSession, root: Path, log: Table, after: int, until: int) -> DataFrame:
@@ -79,21 +83,42 @@ def read_changes(spark: SparkSession, root: Path, log: Table, after: int, until:
     return changes.drop("_change_type", "_commit_version", "_commit_timestamp")
 
 
+def target_of(root: Path, table: Table) -> Target:
+    """Return what a task has to know to write files of the table."""
+    schema = pa.schema(deltalake.DeltaTable(path_of(root, table)).schema().to_arrow())
+    return Target(path_of(root, table), schema, table.partitioned_by)
+
+
 def append_once(rows: DataFrame, root: Path, table: Table, application: str, number: int) -> int | None:
     """Append the rows, unless the application has appended under this number (or a larger one) before.
 
-    Returns the number of rows, or None where they were there already.
+    Returns the number of rows, or None where they were there already and nothing has been read.
     """
-    before = version_of(root, table)
+    delta = deltalake.DeltaTable(path_of(root, table))
+    last = delta.transaction_version(application)
+    if last is not None and last >= number:
+        return None
     if table.partitioned_by:
         # Else every task writes a file for every partition: that doubles the cost of a batch that spans a month.
         tasks = int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions")))
-        rows = rows.repartition(tasks, *table.partitioned_by)
-    writer = rows.write.format("delta").mode("append").option("txnAppId", application).option("txnVersion", number)
-    writer.save(path_of(root, table))
-    commits = deltalake.DeltaTable(path_of(root, table)).history(version_of(root, table) - before)
-    mine = [commit for commit in commits if commit["operation"] == "WRITE"]
-    return int(mine[0]["operationMetrics"]["numOutputRows"]) if mine else None
+        rows = rows.repartition(tasks, table.partitioned_by)
+    files = write_files(rows, target_of(root, table)).collect()
+    commit_files(delta, table, files, application, number)
+    return sum(int(file.row_count) for file in files)
+
+
+def commit_files(
+    delta: deltalake.DeltaTable, table: Table, files: Sequence[Row], application: str, number: int
+) -> None:
+    """Add written files to the table, in one commit that says which application has appended what number."""
+    now = time.time_ns() // 1_000_000
+    values = [{table.partitioned_by: file.partition_value} if table.partitioned_by else {} for file in files]
+    added: list[AddAction | RemoveAction] = [
+        AddAction(file.path, file.size, value, now, True, file.stats) for file, value in zip(files, values, strict=True)
+    ]
+    commit = CommitProperties(app_transactions=[Transaction(application, number)])
+    partitions = [table.partitioned_by] if table.partitioned_by else None
+    delta.create_write_transaction(added, "append", delta.schema(), partitions, commit_properties=commit)
 
 
 def replace(rows: DataFrame, root: Path, table: Table, where: str, lineage: Mapping[str, Any] | None = None) -> None:
@@ -113,6 +138,6 @@ def lineage_of(root: Path, table: Table) -> dict[str, Any] | None:
 
 
 def _lineages(root: Path, table: Table) -> Iterator[dict[str, Any]]:
-    for commit in deltalake.DeltaTable(path_of(root, table), without_files=True).history():
+    for commit in deltalake.DeltaTable(path_of(root, table)).history():
         if "userMetadata" in commit:
             yield json.loads(commit["userMetadata"])
