@@ -1,78 +1,69 @@
 """A user's recent brands as the speed layer keeps them: combined per Arrow batch, merged into the state of a shard.
 
 A call into the state costs far more than the merge itself, so the state has one key per shard of users, not per user
-(docs/adr/0002-state-design.md). Its value is *packed*: a line per user, `user_id TAB {"brand": last_seen_micros}`,
-newest brand first. What the combiner sends and what the processor returns are packed the same way.
+(docs/adr/0002-state-design.md). What the combiner sends, the state holds and the processor returns is packed the same
+way (lambda_spark.sightings).
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark import TaskContext
 from pyspark.sql import DataFrame, Row
 from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
 
+from lambda_spark import sightings
 from lambda_spark.brands import normalised_brand_sql
 from lambda_spark.events import Batches, over_message_batches
 from lambda_spark.parsing import PARSE_MESSAGES
 from lambda_spark.schemas import USER_BRANDS
 
-PACKED = "shard int, packed string"
+PACKED = "shard int, packed binary"
 
-Brands = Mapping[str, int]
-
-_BRAND_LIST = pa.list_(pa.struct([("brand", pa.string()), ("last_seen_at", pa.timestamp("us", tz="UTC"))]))
-
-
-def merge_brands(one: Brands, other: Brands) -> dict[str, int]:
-    """Return, per brand of either, the newer last_seen_at (microseconds since 1970)."""
-    return {brand: max(one.get(brand, seen), other.get(brand, seen)) for brand, seen in {**one, **other}.items()}
-
-
-def most_recent(brands: Brands, limit: int) -> dict[str, int]:
-    """Return the `limit` most recent brands, newest first, ties by brand."""
-    return dict(sorted(brands.items(), key=lambda item: (-item[1], item[0]))[:limit])
-
-
-def pack(users: Mapping[str, str]) -> str:
-    """Pack the lists of users (user_id -> JSON object of brands) into one text."""
-    return "\n".join(f"{user_id}\t{brands}" for user_id, brands in users.items())
-
-
-def unpack(packed: str) -> dict[str, str]:
-    """Return user_id -> JSON object of brands. The lists stay text: only those of touched users are decoded."""
-    return dict(line.split("\t", 1) for line in packed.split("\n")) if packed else {}
+# A property of Spark's tasks: how far the batch view covers the topic, as JSON of partition -> offset.
+COVERED = "lambda_spark.covered"
 
 
 class RecentBrands(StatefulProcessor):
-    """Merges what users browsed into the state of their shard; returns one packed row of the users it touched."""
+    """Merges what users browsed into the state of their shard; returns one packed row of the users it touched.
+
+    What the batch view covers is dropped from the state: the merge of both views has it.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
 
     def init(self, handle: StatefulProcessorHandle) -> None:
-        """Open the state: one packed text per shard."""
-        self._users = handle.getValueState("users", "packed string")
+        """Open the state: the packed sightings of a shard."""
+        self._sightings = handle.getValueState("sightings", "packed binary")
 
     def handleInputRows(self, key: Any, rows: Iterator[Any], timerValues: Any) -> Iterator[Row]:  # noqa: N802, N803
         """Merge the packed rows of one shard into its state."""
-        stored = self._users.get()
-        users = unpack(stored[0]) if stored else {}
-        touched: dict[str, dict[str, int]] = {}
-        for row in rows:
-            for user_id, brands in unpack(row.packed).items():
-                known = touched[user_id] if user_id in touched else json.loads(users.get(user_id, "{}"))
-                touched[user_id] = merge_brands(known, json.loads(brands))
-        changed = {user_id: _to_json(most_recent(brands, self._limit)) for user_id, brands in touched.items()}
-        self._users.update((pack({**users, **changed}),))
-        yield Row(shard=key[0], packed=pack(changed))
+        stored = self._sightings.get()
+        known = sightings.drop_covered(sightings.unpack([stored[0]] if stored else []), _covered())
+        new = sightings.unpack([row.packed for row in rows])
+        everything, touched = sightings.update(known, new, self._limit)
+        self._sightings.update((sightings.pack(everything, compressed=True),))
+        yield Row(shard=key[0], packed=sightings.pack(touched))
 
 
 def combine_messages(messages: DataFrame, shards: int, event_types: Sequence[str] = ()) -> DataFrame:
     """Parse Kafka rows and combine what each user browsed. One row per (Arrow batch, shard), columns as PACKED."""
-    combined = over_message_batches(_combine_sql(shards, event_types))
-    return messages.select("value", "topic", "partition", "offset").mapInArrow(combined, PACKED)
+    return messages.select("value", "topic", "partition", "offset").mapInArrow(combiner(shards, event_types), PACKED)
+
+
+def combiner(shards: int, event_types: Sequence[str]) -> Callable[[Batches], Batches]:
+    """Return the function over Arrow batches that does it."""
+
+    def combine(seen: pa.Table) -> pa.Table:
+        # Filtered here, since DuckDB would work out the event and the brand twice for a condition on the brand.
+        return _pack_shards(sightings.merge(seen.filter(pc.is_valid(seen["brand"]))), shards)
+
+    return over_message_batches(_sightings_sql(event_types), combine)
 
 
 def update_brand_state(combined: DataFrame, limit: int) -> DataFrame:
@@ -80,37 +71,37 @@ def update_brand_state(combined: DataFrame, limit: int) -> DataFrame:
     touched = combined.groupBy("shard").transformWithState(
         statefulProcessor=RecentBrands(limit), outputStructType=PACKED, outputMode="update", timeMode="none"
     )
-    return touched.mapInArrow(_unpack_batches, USER_BRANDS)
+    return touched.mapInArrow(unpack_lists, USER_BRANDS)
 
 
-def _to_json(brands: Brands) -> str:
-    return json.dumps(brands, ensure_ascii=False, separators=(",", ":"))
+def unpack_lists(batches: Batches) -> Batches:
+    """Turn packed sightings into one row per user, schemas.USER_BRANDS."""
+    for batch in batches:
+        yield sightings.brand_lists(sightings.unpack(batch["packed"].to_pylist()))
 
 
-def _combine_sql(shards: int, event_types: Sequence[str]) -> str:
+def _covered() -> dict[int, int]:
+    context = TaskContext.get()
+    covered = context.getLocalProperty(COVERED) if context else None
+    return {int(partition): offset for partition, offset in json.loads(covered or "{}").items()}
+
+
+def _sightings_sql(event_types: Sequence[str]) -> str:
     names = ", ".join("'{}'".format(name.replace("'", "''")) for name in event_types)
-    # A multiplicative hash in plain arithmetic: the shard of a user must be the same with every version of DuckDB.
-    shard = f"(abs(user_id % 2147483647) * 2654435761) // 65536 % {shards}"
     return f"""
-    WITH parsed AS ({PARSE_MESSAGES}),
-    browsed AS (
-        SELECT user_id, {normalised_brand_sql("brand")} AS brand, epoch_us(event_time) AS seen_at
-        FROM parsed WHERE reason IS NULL {f"AND event_type IN ({names})" if names else ""}),
-    latest AS (
-        SELECT user_id, brand, max(seen_at) AS seen_at FROM browsed WHERE brand IS NOT NULL GROUP BY user_id, brand),
-    users AS (SELECT user_id, to_json(map(list(brand), list(seen_at))) AS brands FROM latest GROUP BY user_id)
-    SELECT CAST({shard} AS INTEGER) AS shard, string_agg(user_id || chr(9) || brands, chr(10)) AS packed
-    FROM users GROUP BY shard
+    SELECT user_id, {normalised_brand_sql("brand")} AS brand, epoch_us(event_time) AS seen_at,
+        source_partition AS "partition", source_offset AS "offset"
+    FROM ({PARSE_MESSAGES}) WHERE reason IS NULL {f"AND event_type IN ({names})" if names else ""}
     """
 
 
-def _unpack_batches(batches: Batches) -> Batches:
-    for batch in batches:
-        users = [
-            (int(user_id), json.loads(brands))
-            for packed in batch["packed"].to_pylist()
-            for user_id, brands in unpack(packed).items()
-        ]
-        lists = [[{"brand": brand, "last_seen_at": seen} for brand, seen in brands.items()] for _, brands in users]
-        user_ids = pa.array([user_id for user_id, _ in users], pa.int64())
-        yield pa.RecordBatch.from_arrays([user_ids, pa.array(lists, _BRAND_LIST)], ["user_id", "brands"])
+def _pack_shards(rows: pa.Table, shards: int) -> pa.Table:
+    """Return one packed row per shard, columns as PACKED."""
+    # A multiplicative hash in plain arithmetic: the shard of a user must be the same with every version of a library.
+    shard = np.abs(np.fmod(rows["user_id"].to_numpy(), 2_147_483_647)) * 2_654_435_761 // 65_536 % shards
+    order = np.argsort(shard, kind="stable")
+    numbers, starts = np.unique(shard[order], return_index=True)
+    ordered = rows.take(pa.array(order)).combine_chunks()
+    counts = np.diff(starts, append=len(ordered))
+    packed = [sightings.pack(ordered.slice(start, count)) for start, count in zip(starts, counts, strict=True)]
+    return pa.table({"shard": pa.array(numbers, pa.int32()), "packed": pa.array(packed, pa.binary())})

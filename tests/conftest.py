@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
+import hypothesis
 import pytest
 from pyspark.sql import SparkSession
 
@@ -17,6 +18,10 @@ from lambda_spark.settings import PROJECT_ROOT, Settings, load_settings
 # The tests start many Java processes that live for seconds: without its second compiler each costs half the processor.
 # That mode has a small code cache, which the long session would fill: Java then stops compiling, and says so.
 os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m")
+
+# How long an example takes says nothing on a machine that does other things too.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 REAL_DATA = PROJECT_ROOT.parent / "shared" / "data"
 

@@ -1,9 +1,8 @@
-"""The speed layer's half of the recent brands: the merge rule, the combiner in DuckDB and the state processor."""
+"""The speed layer's half of the recent brands: the combiner in DuckDB and the state processor."""
 
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
-from functools import reduce
 from itertools import chain
 from typing import Any
 
@@ -13,89 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import Row
 from pyspark.sql.streaming import TwsTester
+from test_sightings import NASTY, Lists, lists_of, table_of
 
-from lambda_spark.brand_state import (
-    RecentBrands,
-    _combine_sql,
-    _unpack_batches,
-    merge_brands,
-    most_recent,
-    pack,
-    unpack,
-)
-from lambda_spark.events import over_message_batches
+from lambda_spark import brand_state, sightings
+from lambda_spark.brand_state import RecentBrands, combiner, unpack_lists
 
 LIMIT = 50
-NASTY = ["tab\there", "line\nbreak", 'a "quote"', "back\\slash", "\u2028\u2029\x85", "😀", "{}", "null", "\x00", " "]
-
-# Few names and few times, so that brands repeat and times tie; and enough of both to go beyond 50.
-names = st.sampled_from([f"brand {number}" for number in range(70)] + NASTY) | st.text(
-    st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5
-)
-times = st.integers(0, 20) | st.integers(-(2**50), 2**52)
-brand_maps = st.dictionaries(names, times, max_size=80)
-sightings = st.lists(st.tuples(names, times), max_size=120)
-
-
-def cut(brands: Mapping[str, int]) -> list[tuple[str, int]]:
-    return list(most_recent(brands, LIMIT).items())
-
-
-@given(brand_maps, brand_maps, brand_maps)
-def test_merging_is_commutative_associative_and_idempotent(
-    one: dict[str, int], two: dict[str, int], three: dict[str, int]
-) -> None:
-    assert merge_brands(one, two) == merge_brands(two, one)
-    assert merge_brands(merge_brands(one, two), three) == merge_brands(one, merge_brands(two, three))
-    assert merge_brands(one, one) == merge_brands(one, {}) == merge_brands({}, one) == one
-    assert merge_brands(merge_brands(one, two), two) == merge_brands(one, two)
-
-
-@given(brand_maps, brand_maps)
-def test_a_merge_keeps_the_newer_time_of_each_brand_and_changes_neither_side(
-    one: dict[str, int], two: dict[str, int]
-) -> None:
-    before = dict(one), dict(two)
-    merged = merge_brands(one, two)
-    assert merged == {name: max(times[name] for times in before if name in times) for name in {**one, **two}}
-    assert (one, two) == before
-
-
-@given(brand_maps, st.integers(1, 60))
-def test_a_list_has_at_most_the_limit_newest_first_and_ties_by_name(brands: dict[str, int], limit: int) -> None:
-    kept = list(most_recent(brands, limit).items())
-    assert len(kept) == min(limit, len(brands))
-    assert kept == sorted(kept, key=lambda item: (-item[1], item[0]))
-    assert all(((-seen, name) > (-kept[-1][1], kept[-1][0])) for name, seen in brands.items() - dict(kept).items())
-
-
-@given(brand_maps, brand_maps)
-def test_cutting_before_a_merge_loses_nothing(one: dict[str, int], two: dict[str, int]) -> None:
-    whole = cut(merge_brands(one, two))
-    assert whole == cut(merge_brands(dict(cut(one)), two)) == cut(merge_brands(dict(cut(one)), dict(cut(two))))
-    assert cut(dict(whole)) == whole
-
-
-@given(sightings, st.randoms(use_true_random=False), st.integers(1, 9))
-def test_order_repetition_and_batches_of_events_do_not_matter(
-    seen: list[tuple[str, int]], random: Any, step: int
-) -> None:
-    def in_batches(events: list[tuple[str, int]]) -> list[tuple[str, int]]:
-        state: dict[str, int] = {}
-        for start in range(0, len(events), step):
-            batch = reduce(merge_brands, ({name: at} for name, at in events[start : start + step]), {})
-            state = most_recent(merge_brands(state, batch), LIMIT)
-        return list(state.items())
-
-    again = seen + random.choices(seen, k=len(seen)) if seen else []
-    random.shuffle(again)
-    assert in_batches(again) == in_batches(seen) == cut(reduce(merge_brands, ({name: at} for name, at in seen), {}))
-
-
-@given(st.dictionaries(st.integers(-(2**63), 2**63 - 1).map(str), brand_maps, max_size=5))
-def test_what_is_packed_comes_out_again(users: dict[str, dict[str, int]]) -> None:
-    packed = pack({user: json.dumps(brands, ensure_ascii=False) for user, brands in users.items()})
-    assert {user: json.loads(brands) for user, brands in unpack(packed).items()} == users
 
 
 # --- the combiner
@@ -122,12 +44,12 @@ def message(user_id: int, brand: str | None, seen_at: int, event_type: str = "vi
 
 def combine(batches: list[list[bytes | None]], shards: int, event_types: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     """Return (shard, user_id, brands) as they leave the combiner: one for each user of each batch."""
-    combined = over_message_batches(_combine_sql(shards, event_types))(map(kafka_rows, batches))
+    combined = combiner(shards, event_types)(map(kafka_rows, batches))
     rows = chain.from_iterable(batch.to_pylist() for batch in combined)
     return [
-        {"shard": row["shard"], "user_id": int(user_id), "brands": json.loads(brands)}
+        {"shard": row["shard"], "user_id": user_id, "brands": dict(brands)}
         for row in rows
-        for user_id, brands in unpack(row["packed"]).items()
+        for user_id, brands in lists_of(sightings.unpack([row["packed"]])).items()
     ]
 
 
@@ -144,7 +66,7 @@ def test_the_combiner_keeps_to_the_merge_rule(batches: list[list[tuple[int, str,
     for batch in batches:
         lists: dict[int, dict[str, int]] = {}
         for user_id, name, seen in batch:
-            lists[user_id] = merge_brands(lists.get(user_id, {}), {name: seen})
+            lists.setdefault(user_id, {})[name] = max(seen, lists.get(user_id, {}).get(name, seen))
         expected += lists.items()
     rows = combine([[message(*event) for event in batch] for batch in batches], shards)
     lists_of_users = sorted((row["user_id"], sorted(row["brands"].items())) for row in rows)
@@ -191,9 +113,10 @@ def test_users_spread_evenly_over_the_shards() -> None:
 # --- the state of a shard
 
 
-def shard_row(**brands_of: dict[str, int]) -> Row:
-    """Return what the combiner sends: user_1={"apple": 5} is user 1 with one brand."""
-    return Row(shard=3, packed=pack({name[5:]: json.dumps(brands) for name, brands in brands_of.items()}))
+def shard_row(offset: int = 0, **brands_of: Mapping[str, int]) -> Row:
+    """Return what the combiner sends: user_1={"apple": 5} is user 1 with one brand, told by the message at `offset`."""
+    users = {int(name[5:]): brands for name, brands in brands_of.items()}
+    return Row(shard=3, packed=sightings.pack(table_of(users, offset)))
 
 
 @pytest.fixture
@@ -201,18 +124,17 @@ def shard() -> TwsTester:
     return TwsTester(RecentBrands(LIMIT))
 
 
-def process(shard: TwsTester, *rows: Row) -> dict[int, list[tuple[str, int]]]:
+def process(shard: TwsTester, *rows: Row) -> Lists:
     """Return the lists of the users that a micro-batch touches, and check that the stored ones are the same."""
     [answer] = shard.test(3, list(rows))
     assert answer.shard == 3
-    lists = {int(user): list(json.loads(brands).items()) for user, brands in unpack(answer.packed).items()}
+    lists = lists_of(sightings.unpack([answer.packed]))
     assert lists == {user_id: stored(shard)[user_id] for user_id in lists}
     return lists
 
 
-def stored(shard: TwsTester) -> dict[int, list[tuple[str, int]]]:
-    [packed] = shard.peekValueState("users", 3)
-    return {int(user): list(json.loads(brands).items()) for user, brands in unpack(packed).items()}
+def stored(shard: TwsTester, number: int = 3) -> Lists:
+    return lists_of(sightings.unpack(shard.peekValueState("sightings", number)))
 
 
 def test_a_first_batch_is_stored_newest_first(shard: TwsTester) -> None:
@@ -268,17 +190,17 @@ def test_several_rows_of_one_micro_batch_become_one_list_per_user(shard: TwsTest
 
 def test_shards_have_a_state_of_their_own(shard: TwsTester) -> None:
     process(shard, shard_row(user_1={"apple": 5}))
-    shard.test(4, [Row(shard=4, packed=pack({"9": '{"sony": 1}'}))])
+    shard.test(4, [Row(shard=4, packed=sightings.pack(table_of({9: {"sony": 1}})))])
     assert stored(shard) == {1: [("apple", 5)]}
-    assert shard.peekValueState("users", 4) == (pack({"9": '{"sony":1}'}),)
+    assert stored(shard, 4) == {9: [("sony", 1)]}
 
 
 def test_nasty_names_pass_through_combiner_state_and_output(shard: TwsTester) -> None:
     nasty = [name for name in NASTY if name.strip()]
-    [row] = over_message_batches(_combine_sql(1, ()))(iter([kafka_rows([message(1, name, 5) for name in nasty])]))
+    [row] = combiner(1, ())(iter([kafka_rows([message(1, name, 5) for name in nasty])]))
     for _ in range(2):  # once into an empty state, once out of it
         [answer] = shard.test(0, [Row(shard=0, packed=packed) for packed in row["packed"].to_pylist()])
-    [output] = _unpack_batches(iter([pa.record_batch([pa.array([answer.packed])], ["packed"])]))
+    [output] = unpack_lists(iter([pa.record_batch([pa.array([answer.packed])], ["packed"])]))
     [user] = output.to_pylist()
     assert user["user_id"] == 1
     assert user["brands"] == [
@@ -286,10 +208,23 @@ def test_nasty_names_pass_through_combiner_state_and_output(shard: TwsTester) ->
     ]
 
 
+def test_what_the_batch_view_covers_leaves_the_state_and_what_came_later_stays(
+    shard: TwsTester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process(shard, shard_row(offset=7, user_1={"apple": 5, "sony": 9}, user_2={"lg": 1}))
+    process(shard, shard_row(offset=8, user_1={"bosch": 6}))
+    monkeypatch.setattr(brand_state, "_covered", lambda: {0: 8, 1: 99})
+    process(shard, shard_row(offset=9, user_3={"beko": 2}))
+    assert stored(shard) == {1: [("bosch", 6)], 3: [("beko", 2)]}
+    assert process(shard, shard_row(offset=10, user_1={"apple": 4})) == {1: [("bosch", 6), ("apple", 4)]}
+
+
 def test_the_output_has_one_row_per_user_and_none_for_an_empty_batch() -> None:
-    packed = [pack({"1": '{"apple":5}', "-2": '{"sony":7,"lg":-3}'}), pack({"3": '{"lg":0}'})]
-    batches = [pa.record_batch([pa.array(column, pa.string())], ["packed"]) for column in (packed, [])]
-    full, empty = _unpack_batches(iter(batches))
+    packed = [
+        sightings.pack(table_of(users)) for users in ({1: {"apple": 5}, -2: {"sony": 7, "lg": -3}}, {3: {"lg": 0}})
+    ]
+    batches = [pa.record_batch([pa.array(column, pa.binary())], ["packed"]) for column in (packed, [])]
+    full, empty = unpack_lists(iter(batches))
     instants = {seen: EPOCH + timedelta(microseconds=seen) for seen in (5, 7, -3, 0)}
     assert full.to_pylist() == [
         {"user_id": 1, "brands": [{"brand": "apple", "last_seen_at": instants[5]}]},

@@ -3,13 +3,14 @@
 from datetime import datetime, timedelta, timezone
 from random import Random
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lambda_spark.brand_state import merge_brands, most_recent
 from lambda_spark.recent_brands import brand_lists, merge_brand_lists, newest_seen_at
 from lambda_spark.schemas import EVENTS, USER_BRANDS
+from lambda_spark.sightings import SIGHTINGS, merge
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 NAMES = [*(f"brand {n}" for n in range(75)), "tab\there", 'a "quote"', "\u2028", "😀", "ёлочка", "z", "\uffff"]
@@ -39,10 +40,14 @@ def events_frame(spark: SparkSession, seen: list[Seen]) -> DataFrame:
 
 
 def expected(seen: list[Seen], limit: int) -> Lists:
-    maps: dict[int, dict[str, float]] = {}
-    for user_id, brand, at, _ in seen:
-        maps[user_id] = merge_brands(maps.get(user_id, {}), {brand: at})
-    return {user_id: list(most_recent(brands, limit).items()) for user_id, brands in maps.items()}
+    """Return the lists as the speed layer's merge has them."""
+    rows = [(user_id, brand, round(at * 1_000_000), 0, 0) for user_id, brand, at, _ in seen if brand]
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, SIGHTINGS, strict=True)]
+    lists: Lists = {}
+    for row in merge(pa.Table.from_arrays(arrays, schema=SIGHTINGS), limit).to_pylist():
+        lists.setdefault(row["user_id"], []).append((row["brand"], row["seen_at"] / 1e6))
+    return lists
 
 
 def collect(lists: DataFrame) -> Lists:

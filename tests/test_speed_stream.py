@@ -1,6 +1,5 @@
 """The speed layer on a real topic: exactly once through stops and failures, and what its state holds."""
 
-import json
 import os
 import signal
 from collections.abc import Callable
@@ -14,10 +13,10 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 
 from lambda_spark import pipelines, tables
-from lambda_spark.brand_state import unpack
 from lambda_spark.counts import speed_checkpoint
 from lambda_spark.recent_brands import merge_brand_lists
 from lambda_spark.settings import Settings
+from lambda_spark.sightings import unpack
 from lambda_spark.tables import RECENT_BRANDS
 
 LIMIT = 5
@@ -76,12 +75,13 @@ def test_the_log_has_a_row_per_batch_and_user_with_the_list_after_it(
 def test_the_state_holds_exactly_the_lists_of_the_users(
     spark: SparkSession, undisturbed: Settings, topic: SimpleNamespace
 ) -> None:
-    reader = spark.read.format("statestore").option("stateVarName", "users")
+    reader = spark.read.format("statestore").option("stateVarName", "sightings")
     stored = reader.load(str(speed_checkpoint(undisturbed.data_root))).collect()
-    users = list(chain.from_iterable(unpack(row.value.packed).items() for row in stored))
-    lists = {int(user_id): tuple(json.loads(brands).items()) for user_id, brands in users}
+    shards = [unpack([row.value.packed]).to_pylist() for row in stored]
+    lists: dict[int, tuple[tuple[str, int], ...]] = {}
+    for row in chain.from_iterable(shards):
+        lists[row["user_id"]] = (*lists.get(row["user_id"], ()), (row["brand"], row["seen_at"]))
     assert lists == topic.expected
-    assert len(users) == len(lists)
     assert len({row.key.shard for row in stored}) == len(stored) <= SHARDS
 
 
