@@ -1,0 +1,46 @@
+"""What is measured: tables of cases, each case a command that is prepared anew for every run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.process import Measured
+
+Figures = Mapping[str, float | None]
+
+
+class Run(NamedTuple):
+    """A command, and what its figures are once it has ended."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    figures: Callable[[Measured], Figures]
+
+
+class Case(NamedTuple):
+    """A row of a table. `prepare` is given an empty folder of the run's own; `remark` stands in the last column."""
+
+    name: str
+    prepare: Callable[[Path], Run]
+    remark: str = ""
+    repetitions: int | None = None
+
+
+class Column(NamedTuple):
+    """A column: the figure's name, its heading, its format, and whether its ratio to the first case is given too."""
+
+    figure: str
+    heading: str
+    form: str = "{:,.0f}"
+    has_ratio: bool = False
+
+
+class Table(NamedTuple):
+    """What is measured together, its cases in turn, so that a machine that slows down slows them all."""
+
+    key: str
+    title: str
+    cases: Sequence[Case]
+    columns: Sequence[Column]
+    remark_heading: str
+    packages: Sequence[str]

@@ -1,0 +1,132 @@
+"""`python -m bench.growth`: what the speed layer leaves on disk over many micro-batches, a line of JSON a second."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import altair
+import pandas as pd
+
+from bench.case import Case, Column, Figures, Run, Table
+from bench.freshness import PACKAGES, tree_bytes
+from bench.probe import offer, running
+from bench.process import Measured, job
+from bench.stage import Stage
+from lambda_spark import counts
+from lambda_spark.checkpoints import received_count
+from lambda_spark.settings import PROJECT_ROOT, Settings, load_settings
+
+CHART = PROJECT_ROOT / "docs" / "benchmarks-growth.svg"
+COLUMNS = (
+    Column("batches", "micro-batches"),
+    Column("events", "events"),
+    Column("checkpoint_mb_half", "checkpoint after half of them, MB", "{:,.1f}"),
+    Column("checkpoint_mb", "after all, MB", "{:,.1f}"),
+    Column("checkpoint_files_half", "files after half"),
+    Column("checkpoint_files", "after all"),
+    Column("table_bytes_per_event", "recent_brands, bytes an event", "{:,.1f}"),
+    Column("written_per_event", "written in all, bytes an event"),
+)
+_SECONDS_PER_LOOK = 1
+_LONG = 24 * 3_600
+Sample = Mapping[str, float]
+
+
+def growth_table(stage: Stage) -> Table:
+    """The speed layer at 1,000 events a second, for as many micro-batches as the scale says."""
+    cases = [
+        Case(f"{users:,} users known", partial(_growth_run, stage, users), repetitions=1)
+        for users in stage.scale.known_users[:1]
+    ]
+    return Table("growth", "What piles up over many micro-batches", cases, COLUMNS, "", PACKAGES)
+
+
+def main() -> None:
+    """Parse the options, run the speed layer for that many micro-batches, and print a sample a second."""
+    options = argparse.ArgumentParser(prog="python -m bench.growth", description=__doc__)
+    options.add_argument("--users", type=int, required=True)
+    options.add_argument("--batches", type=int, required=True)
+    args = options.parse_args()
+    settings = load_settings()
+    first = sample(settings)
+    with running(job("speed_stream")), running(offer(settings, args.users, _LONG)):
+        while (now := sample(settings))["batches"] < first["batches"] + args.batches:
+            print(
+                json.dumps({name: value - first[name] * (name in ("batches", "events")) for name, value in now.items()})
+            )
+            time.sleep(_SECONDS_PER_LOOK)
+
+
+def sample(settings: Settings) -> Sample:
+    """Return the numbers of micro-batches and events so far, and the sizes of checkpoint and table."""
+    checkpoint = counts.speed_checkpoint(settings.data_root)
+    table = settings.data_root / "recent_brands"
+    return {
+        "batches": max(int(file.name) for file in (checkpoint / "commits").iterdir() if file.name.isdigit()),
+        "events": received_count(checkpoint),
+        "checkpoint_bytes": tree_bytes(checkpoint),
+        "checkpoint_files": sum(file.is_file() for file in checkpoint.rglob("*")),
+        "table_bytes": tree_bytes(table) - tree_bytes(checkpoint),
+    }
+
+
+def _growth_run(stage: Stage, users: int, _: Path) -> Run:
+    environment = stage.known_users(users, {})
+    command = [
+        sys.executable,
+        "-m",
+        "bench.growth",
+        "--users",
+        str(users),
+        "--batches",
+        str(stage.scale.growth_batches),
+    ]
+
+    def figures(measured: Measured) -> Figures:
+        samples = [json.loads(line) for line in measured.output.splitlines()]
+        if stage.scale.is_published:
+            draw(samples, CHART)
+        return summary(samples, measured.written_bytes)
+
+    return Run(command, environment, figures)
+
+
+def summary(samples: Sequence[Sample], written_bytes: int) -> Figures:
+    """Return the figures of the table."""
+    first, half, last = samples[0], samples[len(samples) // 2], samples[-1]
+    events = last["events"] - first["events"]
+    return {
+        "batches": last["batches"],
+        "events": events,
+        "checkpoint_mb_half": half["checkpoint_bytes"] / 1e6,
+        "checkpoint_mb": last["checkpoint_bytes"] / 1e6,
+        "checkpoint_files_half": half["checkpoint_files"],
+        "checkpoint_files": last["checkpoint_files"],
+        "table_bytes_per_event": (last["table_bytes"] - first["table_bytes"]) / events,
+        "written_per_event": written_bytes / events,
+    }
+
+
+def draw(samples: Sequence[Sample], path: Path) -> None:
+    """Draw the sizes over the micro-batches."""
+    names = {"checkpoint_bytes": "checkpoint with state", "table_bytes": "recent_brands"}
+    rows = pd.DataFrame(samples).rename(columns=names).melt("batches", list(names.values()), "what", "bytes")
+    rows["MB"] = rows["bytes"] / 1e6
+    chart = (
+        altair.Chart(rows)
+        .mark_line()
+        .encode(
+            altair.X("batches", title="micro-batches"),
+            altair.Y("MB", title="MB on disk"),
+            altair.Color("what", title=None),
+        )
+    )
+    chart.properties(width=640, height=240).save(path)
+
+
+if __name__ == "__main__":
+    main()

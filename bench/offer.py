@@ -1,0 +1,60 @@
+"""`python -m bench.offer`: offers events of known users to a topic 1,000 a second; each is dated when it is sent."""
+
+import argparse
+import json
+import random
+import time
+from datetime import datetime, timezone
+from typing import Any
+
+from kafka import KafkaProducer
+
+from bench.stage import known_user_ids
+
+RATE = 1_000
+_BRANDS = 500
+_LINGER_MS = 5
+
+
+def make_event(number: int, user_id: int, now: datetime) -> dict[str, str]:
+    """Return an event of that moment, to the microsecond."""
+    return {
+        "event_time": f"{now:%Y-%m-%d %H:%M:%S.%f} UTC",
+        "event_type": "view",
+        "product_id": str(10_000_000 + number % 3_000),
+        "category_id": "2053013555631882655",
+        "category_code": "electronics.smartphone",
+        "brand": f"brand-{number % _BRANDS:03}",
+        "price": "199.90",
+        "user_id": str(user_id),
+        "user_session": f"00000000-0000-4000-8000-{number:012}",
+    }
+
+
+def offer(producer: Any, topic: str, users: range, seconds: float) -> int:
+    """Send 1,000 events a second for so long, each as soon as it is due; return how many."""
+    chance, began_at = random.Random(7), time.monotonic()
+    for number in range(round(RATE * seconds)):
+        if (wait := began_at + number / RATE - time.monotonic()) > 0:
+            time.sleep(wait)
+        event = make_event(number, chance.choice(users), datetime.now(timezone.utc))
+        producer.send(topic, json.dumps(event).encode(), event["user_id"].encode())
+    producer.flush()
+    return round(RATE * seconds)
+
+
+def main() -> None:
+    """Parse the options and offer."""
+    options = argparse.ArgumentParser(prog="python -m bench.offer", description=__doc__)
+    options.add_argument("--bootstrap-servers", required=True)
+    options.add_argument("--topic", required=True)
+    options.add_argument("--users", type=int, required=True)
+    options.add_argument("--seconds", type=float, required=True)
+    args = options.parse_args()
+    producer = KafkaProducer(bootstrap_servers=args.bootstrap_servers, linger_ms=_LINGER_MS)
+    print(offer(producer, args.topic, known_user_ids(args.users), args.seconds))
+    producer.close()
+
+
+if __name__ == "__main__":
+    main()

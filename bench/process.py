@@ -1,0 +1,114 @@
+"""A command as a process of its own: how long it ran, what it printed, what it and its descendants used."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from lambda_spark.errors import LambdaSparkError
+from lambda_spark.settings import PROJECT_ROOT
+
+_POLL_SECONDS = 0.25
+_LAST_LINES = 30
+
+
+class BenchError(LambdaSparkError):
+    """Raised where something cannot be measured, or what was measured gave a wrong answer."""
+
+
+class Measured(NamedTuple):
+    """One run. Memory is the resident memory of all its processes together, shared pages counted in each."""
+
+    began_at: float  # seconds since 1970
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+    written_bytes: int
+    output: str
+
+
+def run_measured(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Measured:
+    """Run the command in the project's folder, its output kept in `folder`. Raises BenchError where it fails."""
+    output, errors = folder / "output", folder / "errors"
+    with output.open("wb") as out, errors.open("wb") as err:
+        began_at, clock = time.time(), time.monotonic()
+        process = subprocess.Popen(
+            command, env=os.environ | environment, cwd=PROJECT_ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err
+        )
+        tree = _Tree(process.pid)
+        try:
+            while _is_running(process):
+                tree.look()
+        finally:
+            seconds = time.monotonic() - clock
+            tree.end()
+    if process.returncode:
+        said = "\n".join(errors.read_text(errors="replace").splitlines()[-_LAST_LINES:])
+        raise BenchError(f"`{' '.join(command)}` ended with {process.returncode}: {said}")
+    return Measured(began_at, seconds, tree.cpu_seconds(), tree.peak_bytes, tree.written_bytes(), output.read_text())
+
+
+def run_unmeasured(command: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Run a command that only prepares. Raises BenchError where it fails."""
+    done = subprocess.run(
+        command, env=os.environ | environment, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise BenchError(f"`{' '.join(command)}` ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
+
+
+def job(name: str, *options: str) -> list[str]:
+    """Return the command that runs a job of the project."""
+    return [sys.executable, f"jobs/{name}.py", *options]
+
+
+def _is_running(process: "subprocess.Popen[bytes]") -> bool:
+    try:
+        process.wait(_POLL_SECONDS)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+class _Tree:
+    """A process with its descendants, as they were whenever they were looked at."""
+
+    def __init__(self, pid: int) -> None:
+        self._root = psutil.Process(pid)
+        self._used: dict[psutil.Process, tuple[float, int]] = {}
+        self.peak_bytes = 0
+
+    def look(self) -> None:
+        """Take note of what each process uses now."""
+        resident = 0
+        try:
+            processes = [self._root, *self._root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return
+        for process in processes:
+            with suppress(psutil.Error):  # it ended meanwhile
+                times = process.cpu_times()
+                self._used[process] = (times.user + times.system, process.io_counters().write_bytes)
+                resident += process.memory_info().rss
+        self.peak_bytes = max(self.peak_bytes, resident)
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time of all processes, each as it was last seen."""
+        return sum(seconds for seconds, _ in self._used.values())
+
+    def written_bytes(self) -> int:
+        """Return what all processes have written to disk, each as it was last seen."""
+        return sum(written for _, written in self._used.values())
+
+    def end(self) -> None:
+        """Wait for what is left of it, and end what does not end by itself."""
+        _, left = psutil.wait_procs(list(self._used), timeout=0 if self._root.is_running() else 10)
+        for process in left:
+            process.kill()
+        psutil.wait_procs(left, timeout=10)

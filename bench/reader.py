@@ -1,0 +1,55 @@
+"""A reader of the merged brands without Spark: the batch view at its start, and what the realtime view gets since."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+
+# brand -> microseconds since 1970, newest first
+Brands = dict[str, int]
+
+_LIMIT = 50
+
+
+class MergedBrands:
+    """Everybody's recent brands, brought up to date by `refresh`."""
+
+    def __init__(self, root: Path) -> None:
+        view = DeltaTable(root / "user_brands").to_pyarrow_table(columns=["user_id", "brands"]).sort_by("user_id")
+        self._user_ids, self._lists = view["user_id"].to_numpy(), view["brands"].combine_chunks()
+        self._log = DeltaTable(root / "recent_brands")
+        self._files = set(self._log.file_uris())
+        self._merged: dict[int, Brands] = {}
+
+    def refresh(self) -> Iterator[tuple[int, Brands]]:
+        """Merge what has been added to `recent_brands` since the last time; yield each user's list with it."""
+        self._log.update_incremental()
+        files = set(self._log.file_uris())
+        for file in sorted(files - self._files):
+            rows = pq.read_table(file, columns=["user_id", "brands"], partitioning=None)
+            for user_id, brands in zip(rows["user_id"].to_pylist(), rows["brands"].combine_chunks(), strict=True):
+                self._merged[user_id] = merge(self.brands_of(user_id), as_brands(brands))
+                yield user_id, self._merged[user_id]
+        self._files = files
+
+    def brands_of(self, user_id: int) -> Brands:
+        """Return the user's list as of the last refresh."""
+        if user_id in self._merged:
+            return self._merged[user_id]
+        place = int(np.searchsorted(self._user_ids, user_id))
+        is_known = place < len(self._user_ids) and self._user_ids[place] == user_id
+        return as_brands(self._lists[place]) if is_known else {}
+
+
+def as_brands(brands: pa.Scalar) -> Brands:
+    """Turn an array<struct<brand, last_seen_at>> into brand -> microseconds."""
+    return {item["brand"].as_py(): item["last_seen_at"].cast(pa.int64()).as_py() for item in brands}
+
+
+def merge(one: Brands, other: Brands) -> Brands:
+    """Return the 50 most recent brands of both, newest first, ties by name."""
+    newest = {brand: max(one.get(brand, seen), other.get(brand, seen)) for brand, seen in {**one, **other}.items()}
+    return dict(sorted(newest.items(), key=lambda item: (-item[1], item[0]))[:_LIMIT])

@@ -1,0 +1,100 @@
+"""The results as they are kept: a line of JSON per run in data/bench, and the tables made of the newest ones."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from bench.case import Column, Table
+
+Record = dict[str, Any]
+
+
+class Row(NamedTuple):
+    """A case with the medians of its runs."""
+
+    case: str
+    runs: int
+    medians: Mapping[str, float]
+    remark: str
+    command: str
+
+
+def keep(file: Path, record: Mapping[str, Any]) -> None:
+    """Append the record of a run."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as lines:
+        lines.write(json.dumps(record) + "\n")
+
+
+def read_session(file: Path, table: str) -> list[Record]:
+    """Return the records of the newest session that has measured the table."""
+    records = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    mine = [record for record in records if record["table"] == table]
+    return [record for record in mine if record["session"] == mine[-1]["session"]]
+
+
+def rows_of(table: Table, records: Sequence[Record]) -> list[Row]:
+    """Return the rows of the table's cases, in its order, that have been measured."""
+    rows = []
+    for case in table.cases:
+        runs = [record for record in records if record["case"] == case.name]
+        if runs:
+            medians = medians_of(record["figures"] for record in runs)
+            rows.append(Row(case.name, len(runs), medians, case.remark, runs[-1]["command"]))
+    return rows
+
+
+def medians_of(runs: Iterable[Mapping[str, float | None]]) -> dict[str, float]:
+    """Return the median of each figure over the runs that have it."""
+    values: dict[str, list[float]] = {}
+    for figures in runs:
+        for name, value in figures.items():
+            if value is not None:
+                values.setdefault(name, []).append(value)
+    return {name: median(found) for name, found in values.items()}
+
+
+def last_figures(output: str) -> dict[str, float]:
+    """Return the figures that a program has printed as its last line, as JSON."""
+    figures: dict[str, float] = json.loads(output.splitlines()[-1])
+    return figures
+
+
+def as_markdown(table: Table, records: Sequence[Record]) -> str:
+    """Return the table with what it was measured by, on and when."""
+    rows = rows_of(table, records)
+    last = records[-1]
+    head = ["", *(heading for column in table.columns for heading in _headings(column)), "runs", table.remark_heading]
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    lines += [f"| {' | '.join(_cells(row, rows[0], table.columns))} |" for row in rows]
+    commands = "\n".join(f"- {row.case}: `{row.command}`" for row in rows)
+    about = (
+        f"`make bench ONLY={table.key}`, {last['session'][:10]}, commit {last['commit']}: {last['scale']}. "
+        f"{last['machine']}; {last['versions']}. Medians."
+    )
+    return "\n\n".join([about, "\n".join(lines), "Each run is a process:", commands])
+
+
+def replace_section(document: str, key: str, text: str) -> str:
+    """Put the text between the markers of that key, which the document has; what stands around them stays."""
+    begin, end = f"<!-- bench:{key} -->", f"<!-- /bench:{key} -->"
+    before, _, rest = document.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{text}\n{end}{after}" if end in rest else document
+
+
+def _headings(column: Column) -> list[str]:
+    return [column.heading, "ratio"] if column.has_ratio else [column.heading]
+
+
+def _cells(row: Row, first: Row, columns: Sequence[Column]) -> list[str]:
+    cells = [row.case]
+    for column in columns:
+        value = row.medians.get(column.figure)
+        cells.append("–" if value is None else column.form.format(value))
+        if column.has_ratio:
+            base = first.medians.get(column.figure)
+            cells.append(f"{base / value:.2f}" if base and value else "–")
+    return [*cells, str(row.runs), row.remark]

@@ -1,0 +1,160 @@
+"""How many events a second: topic -> recent brands beside the alternatives, files -> topic, topic -> `events`."""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from kafka import KafkaConsumer, TopicPartition
+
+from bench.case import Case, Column, Figures, Run, Table
+from bench.environments import flink_connector, python_of
+from bench.lists import agreement, answered_lists, stored_lists, true_lists
+from bench.marks import Mark, committed_marks, printed_marks, steady_rate
+from bench.process import BenchError, Measured, job
+from bench.stage import Stage
+from lambda_spark import counts
+from lambda_spark.java import JAVA
+from lambda_spark.kafka import message_count
+
+ALTERNATIVES = Path(__file__).parent / "alternatives"
+RATES = (
+    Column("whole", "whole run, events/s"),
+    Column("steady", "steady, events/s", has_ratio=True),
+    Column("cpu_seconds", "processor, s", "{:,.1f}"),
+    Column("peak_mb", "peak memory, MB"),
+    Column("written_per_event", "written, bytes an event"),
+)
+_NOT_DURABLE = "nothing durable: a restart begins anew; no Delta"
+# script, environment, what it does not do
+_OTHERS: Mapping[str, tuple[str, str, str]] = {
+    "kafka-python and a dict, the origin's way": ("origin", "streams", f"{_NOT_DURABLE}; arrival decides, not time"),
+    "quixstreams": ("quix", "streams", "at least once; state in RocksDB and a changelog topic; no Delta"),
+    "bytewax": ("bytewax_flow", "streams", _NOT_DURABLE),
+    "pathway": ("pathway_table", "streams", f"{_NOT_DURABLE}; keeps all brands of a user, cuts for output"),
+    "PyFlink": ("flink_sql", "flink", f"{_NOT_DURABLE}; keeps all brands of a user, cuts for output"),
+}
+
+
+def speed_table(stage: Stage) -> Table:
+    """Topic -> `recent_brands`, and the same question to the alternatives; the answers are compared."""
+    cases = [
+        Case("lambda-spark", partial(_speed_run, stage), "exactly once, state in RocksDB, Delta"),
+        *(
+            Case(
+                f"{name}, {'one process' if workers == 1 else 'two'}",
+                partial(_alternative_run, stage, script, environment, workers),
+                remark,
+                None if script == "origin" else stage.scale.long_repetitions,
+            )
+            for name, (script, environment, remark) in _OTHERS.items()
+            for workers in (1, 2)
+        ),
+    ]
+    columns = (*RATES, Column("agreement", "lists right, %", "{:.1f}"))
+    packages = ("pyspark", "delta-spark", "duckdb", "kafka-python", "quixstreams", "bytewax", "pathway", "apache-flink")
+    return Table("speed", "Topic to recent brands", cases, columns, "what it keeps, what it does not do", packages)
+
+
+def replay_table(stage: Stage) -> Table:
+    """Files -> topic, a new topic for each run."""
+    cases = [Case("jobs/replay_events.py, one process", partial(_replay_run, stage), "each record once, resumes")]
+    return Table("replay", "Files to topic", cases, RATES, "what it keeps", ("kafka-python",))
+
+
+def ingest_table(stage: Stage) -> Table:
+    """Topic -> `events`."""
+    cases = [Case("jobs/ingest_events.py", partial(_ingest_run, stage), "exactly once, Delta, rejects kept")]
+    return Table(
+        "ingest", "Topic to master dataset", cases, RATES, "what it keeps", ("pyspark", "delta-spark", "duckdb")
+    )
+
+
+def rates(measured: Measured, marks: list[Mark], total: int, seconds: float | None = None) -> Figures:
+    """Return the columns RATES of a run; `seconds` is how long it took where that is not the whole process."""
+    return {
+        "whole": total / (seconds or measured.seconds),
+        "steady": steady_rate(marks),
+        "seconds": seconds or measured.seconds,
+        "cpu_seconds": measured.cpu_seconds,
+        "peak_mb": measured.peak_bytes / 1e6,
+        "written_per_event": measured.written_bytes / total,
+    }
+
+
+def spark_run(stage: Stage, scratch: Path, name: str, checkpoint_of: Callable[[Path], Path], topic: str) -> Run:
+    """Prepare a streaming job that reads a topic to its end into an empty data root."""
+
+    def figures(measured: Measured) -> Figures:
+        marks = committed_marks(checkpoint_of(scratch))
+        total = message_count(stage.bootstrap_servers, topic)
+        if marks[-1].done != total:
+            raise BenchError(f"jobs/{name}.py has read {marks[-1].done:,} of {total:,} events.")
+        return rates(measured, marks, total)
+
+    return Run(job(name, "--available-now"), stage.environment(topic, scratch), figures)
+
+
+def _speed_run(stage: Stage, scratch: Path) -> Run:
+    run = spark_run(stage, scratch, "speed_stream", counts.speed_checkpoint, stage.filled_topic(stage.events_file()))
+    truth = true_lists(stage.events_file())
+
+    def figures(measured: Measured) -> Figures:
+        stored = stored_lists(scratch / "recent_brands", list(truth))
+        if (right := agreement(truth, stored)) < 100:
+            raise BenchError(f"Only {right:.1f} % of the lists in recent_brands are right.")
+        return {**run.figures(measured), "agreement": right}
+
+    return run._replace(figures=figures)
+
+
+def _alternative_run(stage: Stage, script: str, environment: str, workers: int, scratch: Path) -> Run:
+    file, truth = stage.events_file(), true_lists(stage.events_file())
+    command = [str(python_of(environment)), str(ALTERNATIVES / f"{script}.py")]
+    command += ["--bootstrap-servers", stage.bootstrap_servers, "--topic", stage.filled_topic(file)]
+    command += ["--workers", str(workers), "--scratch", str(scratch)]
+    if script == "flink_sql":
+        command += ["--jar", str(flink_connector())]
+        (scratch / "users.json").write_text(json.dumps(list(truth)))
+
+    def figures(measured: Measured) -> Figures:
+        marks = printed_marks(measured.output, stage.scale.events)
+        if not marks:
+            raise BenchError(f"{script}.py has printed no progress.")
+        measured_rates = rates(measured, marks, stage.scale.events, marks[-1].at - measured.began_at)
+        return {**measured_rates, "agreement": agreement(truth, answered_lists(scratch))}
+
+    return Run(command, {"JAVA_HOME": str(JAVA.parent.parent)}, figures)
+
+
+def _replay_run(stage: Stage, _: Path) -> Run:
+    file, topic = stage.events_file(), stage.new_name()
+
+    def figures(measured: Measured) -> Figures:
+        return rates(measured, _appended_marks(stage.bootstrap_servers, topic), stage.scale.events)
+
+    return Run(job("replay_events", str(file)), stage.environment(topic), figures)
+
+
+def _appended_marks(bootstrap_servers: str, topic: str, steps: int = 10) -> list[Mark]:
+    """Return how full a topic was when, by the time stamps of every tenth of each partition."""
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap_servers)
+    partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+    ends = consumer.end_offsets(partitions)
+    consumer.assign(partitions)
+    marks = []
+    for step in range(1, steps + 1):
+        for partition in partitions:
+            consumer.seek(partition, ends[partition] * step // steps - 1)
+        stamps: dict[TopicPartition, int] = {}
+        while len(stamps) < len(partitions):
+            for partition, messages in consumer.poll(timeout_ms=1_000).items():
+                stamps.setdefault(partition, messages[0].timestamp)
+        marks.append(Mark(max(stamps.values()) / 1e3, sum(ends.values()) * step // steps))
+    consumer.close()
+    return marks
+
+
+def _ingest_run(stage: Stage, scratch: Path) -> Run:
+    topic = stage.filled_topic(stage.events_file())
+    return spark_run(stage, scratch, "ingest_events", counts.ingest_checkpoint, topic)

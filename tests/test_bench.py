@@ -1,0 +1,138 @@
+"""The benches measure what they say: rates, medians, memory of whole process trees, right and wrong answers."""
+
+import json
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+from helpers import event, send, write_events
+
+from bench.alternatives import common
+from bench.case import Case, Column, Table
+from bench.lists import Lists, agreement, answered_lists, true_lists
+from bench.marks import Mark, printed_marks, steady_rate
+from bench.process import BenchError, run_measured
+from bench.reader import MergedBrands
+from bench.results import as_markdown, keep, read_session, replace_section
+from lambda_spark.settings import PROJECT_ROOT, Settings
+
+ALTERNATIVES = PROJECT_ROOT / "bench" / "alternatives"
+
+
+def many_brands(seed: int) -> list[dict[str, str]]:
+    """Return events in the order of time, no two of a user at once, of three users who meet about 80 brands each."""
+    rng = random.Random(seed)
+    brands = ["", "Unknown", " Ålma", *(f"b{number}" for number in range(80))]
+    return [
+        event(
+            f"2020-03-01 {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}", rng.randint(1, 3), 1, brand=name
+        )
+        for second in range(900)
+        for name in [rng.choice(brands)]
+    ]
+
+
+def test_memory_and_output_are_those_of_the_process_with_its_children(tmp_path: Path) -> None:
+    child = "import time; memory = bytearray(200_000_000); time.sleep(2)"
+    parent = f"import subprocess, sys; print('done'); subprocess.run([sys.executable, '-c', {child!r}])"
+    measured = run_measured([sys.executable, "-c", parent], {}, tmp_path)
+    assert measured.peak_bytes > 200_000_000
+    assert measured.output == "done\n"
+    assert measured.seconds > 2
+
+
+def test_what_fails_is_no_measurement_and_says_why(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="no such thing"):
+        run_measured([sys.executable, "-c", "raise SystemExit('no such thing')"], {}, tmp_path)
+
+
+def test_the_steady_rate_leaves_out_the_start() -> None:
+    assert steady_rate([Mark(100.0, 50), Mark(110.0, 100), Mark(112.0, 600), Mark(114.0, 1_000)]) == 225
+
+
+def test_there_is_no_steady_rate_with_one_mark() -> None:
+    assert steady_rate([Mark(100.0, 1_000), Mark(101.0, 1_000)]) is None
+
+
+def test_workers_add_up_and_the_last_mark_is_all() -> None:
+    lines = [
+        {"at": 1.0, "done": 10, "worker": 0},
+        {"at": 2.0, "done": 20, "worker": 1},
+        {"at": 3, "done": 28, "worker": 0},
+    ]
+    output = "a log line\n" + "\n".join(map(json.dumps, lines))
+    assert printed_marks(output, total=50) == [Mark(1.0, 10), Mark(2.0, 30), Mark(3, 50)]
+
+
+def test_an_alternative_keeps_the_same_50_brands_as_the_truth(tmp_path: Path) -> None:
+    rows = many_brands(seed=1)
+    truth = true_lists(write_events(tmp_path / "events.csv", rows))
+    lists: Lists = {}
+    random.Random(2).shuffle(rows)
+    for row in rows:
+        if brand := common.brand_of(row["brand"]):
+            common.remember(lists.setdefault(row["user_id"], {}), brand, row["event_time"])
+    assert {len(brands) for brands in truth.values()} == {50}
+    assert lists == truth
+
+
+def test_a_list_that_is_not_the_true_one_counts_against_the_answer() -> None:
+    truth = {"1": {"a": "t1"}, "2": {"b": "t2"}}
+    assert agreement(truth, {"1": {"a": "t1"}, "2": {"b": "t1"}}) == 50
+    assert agreement(truth, {"1": {"a": "t1"}}) == 50
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_origins_way_reads_a_real_topic_to_its_end(
+    workers: int, new_run: Callable[..., Settings], tmp_path: Path
+) -> None:
+    rows, settings = many_brands(seed=3), new_run()
+    send(settings.kafka, rows)
+    command = [sys.executable, str(ALTERNATIVES / "origin.py"), "--workers", str(workers), "--scratch", str(tmp_path)]
+    command += ["--bootstrap-servers", settings.kafka.bootstrap_servers, "--topic", settings.kafka.topic]
+    measured = run_measured(command, {}, tmp_path)
+    assert printed_marks(measured.output, total=len(rows))[-1].done == len(rows)
+    assert agreement(true_lists(write_events(tmp_path / "events.csv", rows)), answered_lists(tmp_path)) == 100
+
+
+def test_the_reader_merges_both_views_and_follows_the_log(tmp_path: Path) -> None:
+    brands = pa.list_(pa.struct([("brand", pa.string()), ("last_seen_at", pa.timestamp("us", tz="UTC"))]))
+
+    def lists(users: dict[int, dict[str, int]]) -> pa.Table:
+        items = [[{"brand": name, "last_seen_at": at} for name, at in seen.items()] for seen in users.values()]
+        return pa.table({"user_id": pa.array(users, pa.int64()), "brands": pa.array(items, brands)})
+
+    write_deltalake(tmp_path / "user_brands", lists({7: {"a": 5, "b": 3}, 8: {"c": 1}}))
+    write_deltalake(tmp_path / "recent_brands", lists({9: {"d": 1}}))
+    reader = MergedBrands(tmp_path)
+    assert list(reader.refresh()) == []
+    write_deltalake(tmp_path / "recent_brands", lists({7: {"b": 9, "e": 4}}), mode="append")
+    assert list(reader.refresh()) == [(7, {"b": 9, "a": 5, "e": 4})]
+    assert list(reader.refresh()) == []
+    assert reader.brands_of(8) == {"c": 1}
+
+
+def test_the_document_gets_the_medians_of_the_newest_session_and_keeps_its_text(tmp_path: Path) -> None:
+    about = {"table": "speed", "commit": "abc", "scale": "9 events", "machine": "m", "versions": "v", "command": "c"}
+    for session, case, rates in [
+        ("2020-01-01", "ours", [9.0]),
+        ("2020-01-02", "ours", [4, 8, 6]),
+        ("2020-01-02", "other", [3]),
+    ]:
+        for rate in rates:
+            keep(tmp_path / "results", {**about, "session": session, "case": case, "figures": {"rate": rate}})
+    columns = [Column("rate", "events/s", has_ratio=True)]
+    cases = [Case(name, prepare=lambda _: pytest.fail("is not run")) for name in ("ours", "other")]
+    text = as_markdown(Table("speed", "", cases, columns, "remarks", ()), read_session(tmp_path / "results", "speed"))
+    assert "| ours | 6 | 1.00 | 3 |" in text
+    assert "| other | 3 | 2.00 | 1 |" in text
+    document = replace_section("before\n<!-- bench:speed -->\nold\n<!-- /bench:speed -->\nafter", "speed", text)
+    assert document.startswith("before\n")
+    assert document.endswith("\nafter")
+    assert text in document
+    assert "old" not in document
+    assert replace_section(document, "speed", text) == document
