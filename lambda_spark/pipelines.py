@@ -1,12 +1,13 @@
 """The whole story, one function per job: master dataset, batch views, realtime view, serving view."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lambda_spark import brand_state, counts, events, kafka_source, streams, tables, trend_windows, views
+from lambda_spark import brand_state, counts, events, handover, kafka_source, streams, tables, trend_windows, views
 from lambda_spark.activity import filter_range
 from lambda_spark.checkpoints import Offsets, batch_offsets, count_between
 from lambda_spark.errors import UnknownUserError
@@ -31,7 +32,8 @@ def ingest_topic(spark: SparkSession, settings: Settings, available_now: bool, w
 
     def store(parsed: DataFrame, batch_id: int) -> None:
         start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
-        _store(parsed, root, f"ingest/{streams.query_id(checkpoint)}", batch_id, count_between(start, end))
+        writer, lineage = f"ingest/{streams.query_id(checkpoint)}", handover.reach(settings.kafka.topic, end)
+        _store(parsed, root, writer, batch_id, count_between(start, end), lineage)
         if watch:
             watch(parsed, batch_id, start, end)
 
@@ -59,19 +61,25 @@ def speed_stream(spark: SparkSession, settings: Settings, available_now: bool, w
     """Topic -> state -> `recent_brands`, exactly once. Returns the number of messages this run has received."""
     check_topic(settings.kafka.bootstrap_servers, settings.kafka.topic)
     speed, root, checkpoint = settings.speed, settings.data_root, counts.speed_checkpoint(settings.data_root)
+    topic = settings.kafka.topic
     tables.create(spark, root, RECENT_BRANDS)
     messages = kafka_source.stream_messages(spark, settings.kafka, speed.max_messages_per_trigger)
     combined = brand_state.combine_messages(messages, speed.shards, settings.brands.event_types)
     updated = brand_state.update_brand_state(combined, settings.brands.limit)
 
+    dropped = handover.dropped_offsets(root, topic)
+
     def append(lists: DataFrame, batch_id: int) -> None:
+        nonlocal dropped
         start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
-        rows = lists.transform(_with_batch, batch_id, settings.kafka.topic, end)
-        if tables.append_once(rows, root, RECENT_BRANDS, f"speed/{streams.query_id(checkpoint)}", batch_id) is None:
+        rows = lists.transform(_with_batch, batch_id, topic, end)
+        writer, lineage = f"speed/{streams.query_id(checkpoint)}", handover.reach(topic, dropped)
+        if tables.append_once(rows, root, RECENT_BRANDS, writer, batch_id, lineage) is None:
             # A run that died before its checkpoint stored the batch; unless the rows are read, the state lacks it.
             rows.write.format("noop").mode("append").save()
         if watch:
             watch(tables.read(spark, root, RECENT_BRANDS).where(F.col("batch_id") == batch_id), batch_id, start, end)
+        dropped = handover.drop_covered(spark, root, topic, settings.brands, dropped)
 
     # The number of state partitions is that of the query's shuffle, and fixed with its first start.
     spark.conf.set("spark.sql.shuffle.partitions", speed.state_partitions)
@@ -126,7 +134,7 @@ def recommend(
     rule = RecommendationRule(**settings.recommendations.model_dump())
     rows = recommendations(trending, brands, filter_range(all_events, request.range), rule)
     tables.replace(rows, root, RECOMMENDATIONS, where)
-    notes = request.notes + views.uncovered_events(spark, root)
+    notes = request.notes + views.uncovered_events(spark, root) + handover.hole(root)
     return Answer(request._replace(notes=notes), tables.read(spark, root, RECOMMENDATIONS).where(where))
 
 
@@ -135,9 +143,16 @@ def _create_master_dataset(spark: SparkSession, root: Path) -> None:
         tables.create(spark, root, table)
 
 
-def _store(parsed: DataFrame, root: Path, writer: str, number: int, received: int | None = None) -> None:
+def _store(
+    parsed: DataFrame,
+    root: Path,
+    writer: str,
+    number: int,
+    received: int | None = None,
+    lineage: Mapping[str, Any] | None = None,
+) -> None:
     """Append what was parsed to the two tables; where all that was received is stored, nothing was rejected."""
-    stored = tables.append_once(events.filter_events(parsed), root, EVENTS, writer, number)
+    stored = tables.append_once(events.filter_events(parsed), root, EVENTS, writer, number, lineage)
     if stored is None or stored != received:
         tables.append_once(events.filter_rejected(parsed), root, REJECTED_EVENTS, writer, number)
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,9 @@ TRENDS = Table("trends", schemas.TRENDS, "jobs/batch_trends.py")
 USER_BRANDS = Table("user_brands", schemas.USER_BRANDS, "jobs/batch_brands.py")
 RECENT_BRANDS = Table("recent_brands", schemas.RECENT_BRANDS, "jobs/speed_stream.py")
 RECOMMENDATIONS = Table("recommendations", schemas.RECOMMENDATIONS, "jobs/recommend.py")
+
+# Where one looks first for what a writer has said: a log may have a hundred thousand commits.
+_LAST_COMMITS = 20
 
 # A log is only appended to, and its change feed (which costs nothing then) tells batch jobs what is new.
 _LOG_PROPERTIES = {"delta.appendOnly": "true", "delta.enableChangeDataFeed": "true"}
@@ -89,7 +92,14 @@ def target_of(root: Path, table: Table) -> Target:
     return Target(path_of(root, table), schema, table.partitioned_by)
 
 
-def append_once(rows: DataFrame, root: Path, table: Table, application: str, number: int) -> int | None:
+def append_once(
+    rows: DataFrame,
+    root: Path,
+    table: Table,
+    application: str,
+    number: int,
+    lineage: Mapping[str, Any] | None = None,
+) -> int | None:
     """Append the rows, unless the application has appended under this number (or a larger one) before.
 
     Returns the number of rows, or None where they were there already and nothing has been read.
@@ -103,20 +113,18 @@ def append_once(rows: DataFrame, root: Path, table: Table, application: str, num
         tasks = int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions")))
         rows = rows.repartition(tasks, table.partitioned_by)
     files = write_files(rows, target_of(root, table)).collect()
-    commit_files(delta, table, files, application, number)
+    told = {"userMetadata": json.dumps(lineage)} if lineage is not None else None
+    commit_files(delta, table, files, CommitProperties(told, app_transactions=[Transaction(application, number)]))
     return sum(int(file.row_count) for file in files)
 
 
-def commit_files(
-    delta: deltalake.DeltaTable, table: Table, files: Sequence[Row], application: str, number: int
-) -> None:
-    """Add written files to the table, in one commit that says which application has appended what number."""
+def commit_files(delta: deltalake.DeltaTable, table: Table, files: Sequence[Row], commit: CommitProperties) -> None:
+    """Add written files to the table in one commit."""
     now = time.time_ns() // 1_000_000
     values = [{table.partitioned_by: file.partition_value} if table.partitioned_by else {} for file in files]
     added: list[AddAction | RemoveAction] = [
         AddAction(file.path, file.size, value, now, True, file.stats) for file, value in zip(files, values, strict=True)
     ]
-    commit = CommitProperties(app_transactions=[Transaction(application, number)])
     partitions = [table.partitioned_by] if table.partitioned_by else None
     delta.create_write_transaction(added, "append", delta.schema(), partitions, commit_properties=commit)
 
@@ -130,14 +138,13 @@ def replace(rows: DataFrame, root: Path, table: Table, where: str, lineage: Mapp
     writer.save(path_of(root, table))
 
 
-def lineage_of(root: Path, table: Table) -> dict[str, Any] | None:
-    """Return what the view was last computed from, as `replace` was told, or None where that is not known."""
+def lineage_of(root: Path, table: Table, version: int | None = None) -> dict[str, Any] | None:
+    """Return what the table, or a version of it, was last computed from, as its writer said; None where none did."""
     if not exists(root, table):
         return None
-    return next(_lineages(root, table), None)
+    delta = deltalake.DeltaTable(path_of(root, table), version)
+    return next(_lineages(delta.history(_LAST_COMMITS)), None) or next(_lineages(delta.history()), None)
 
 
-def _lineages(root: Path, table: Table) -> Iterator[dict[str, Any]]:
-    for commit in deltalake.DeltaTable(path_of(root, table)).history():
-        if "userMetadata" in commit:
-            yield json.loads(commit["userMetadata"])
+def _lineages(commits: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    return (json.loads(commit["userMetadata"]) for commit in commits if "userMetadata" in commit)

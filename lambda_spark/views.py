@@ -5,11 +5,13 @@ from pathlib import Path
 
 import deltalake
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lambda_spark import activity, recent_brands, tables
 from lambda_spark.errors import NotComputedError
+from lambda_spark.handover import COVERS, RULE
 from lambda_spark.settings import BrandSettings
 from lambda_spark.tables import EVENTS, PRODUCT_ACTIVITY, RECENT_BRANDS, USER_BRANDS, Table
 from lambda_spark.time_ranges import DayHeld
@@ -73,9 +75,10 @@ def update_user_brands(spark: SparkSession, root: Path, brands: BrandSettings, r
     Returns the version of `events` it covers now.
     """
     version = tables.version_of(root, EVENTS)
-    lineage = {EVENTS_VERSION: version, "rule": brands.model_dump(mode="json")}
+    covers = tables.lineage_of(root, EVENTS, version) or {}
+    lineage = {EVENTS_VERSION: version, COVERS: covers, RULE: brands.model_dump(mode="json")}
     before = None if rebuild else tables.lineage_of(root, USER_BRANDS)
-    if before is None or before["rule"] != lineage["rule"]:
+    if before is None or before[RULE] != lineage[RULE]:
         lists = recent_brands.brand_lists(tables.read(spark, root, EVENTS, version), brands.limit, brands.event_types)
         tables.replace(lists, root, USER_BRANDS, "true", lineage)
     elif before[EVENTS_VERSION] < version:
@@ -111,14 +114,15 @@ def present_brands(spark: SparkSession, root: Path, limit: int) -> DataFrame:
 def uncovered_events(spark: SparkSession, root: Path) -> tuple[str, ...]:
     """Return what to say where events may be in neither view of recent brands: the stream never sees those of files."""
     files = pa.table(deltalake.DeltaTable(tables.path_of(root, EVENTS)).get_add_actions(flatten=True))
-    come_from_files = any(row["min.source_file"] is not None for row in files.select(["min.source_file"]).to_pylist())
-    if come_from_files and not covers_all_events(spark, root, USER_BRANDS):
+    from_topic, all_rows = (pc.sum(files[name]).as_py() for name in ("null_count.source_file", "num_records"))
+    if from_topic != all_rows and not covers_all_events(spark, root, USER_BRANDS):
         return (f"Events that came from files are not all in user_brands yet: run {USER_BRANDS.written_by}.",)
     return ()
 
 
 def _brand_views(spark: SparkSession, root: Path) -> list[DataFrame]:
-    lists = [tables.read(spark, root, view) for view in (USER_BRANDS, RECENT_BRANDS) if tables.exists(root, view)]
+    # In this order: what the speed layer has dropped meanwhile, the batch view that is read after its log has.
+    lists = [tables.read(spark, root, view) for view in (RECENT_BRANDS, USER_BRANDS) if tables.exists(root, view)]
     if not lists:
         raise NotComputedError(
             f"No user's brands are known in {root} yet: run {RECENT_BRANDS.written_by} or {USER_BRANDS.written_by}."

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -81,29 +82,43 @@ def test_every_job_of_the_file_path_runs_under_spark_submit_from_anywhere(tmp_pa
     assert early.stdout.startswith("error: There are no events")
     assert early.stdout.endswith("run jobs/ingest_events.py first.\n")
 
-    for command in (
-        ["ingest_events.py", *root, "events.csv"],
-        ["batch_trends.py", *root, "--min-events", "2", "--show"],
-        ["batch_brands.py", *root],
-    ):
-        answer = run("spark-submit", job(command[0]), *command[1:], cwd=tmp_path)
+    def submit(name: str, *options: str) -> str:
+        answer = run("spark-submit", job(name), *root, *options, cwd=tmp_path)
         assert (answer.returncode, answer.stderr) == (0, "")
         assert answer.stdout.strip()
+        return answer.stdout
 
-    answer = run("spark-submit", job("recommend.py"), *root, "--format", "json", cwd=tmp_path)
-    assert (answer.returncode, answer.stderr) == (0, "")
-    rows = json.loads(answer.stdout)
+    submit("ingest_events.py", "events.csv")
+    with ThreadPoolExecutor(2) as pool:
+        views = [
+            pool.submit(submit, "batch_trends.py", "--min-events", "2", "--show"),
+            pool.submit(submit, "batch_brands.py"),
+        ]
+        for view in views:
+            view.result()
+    rows = json.loads(submit("recommend.py", "--format", "json"))
     assert rows
     assert {row["window_to"] for row in rows} == {"2019-12-01T00:00:00Z"}
 
 
-@pytest.mark.parametrize(("command", "stop"), [("spark-submit", signal.SIGTERM), ("python", signal.SIGINT)])
 def test_a_stream_ends_cleanly_and_says_what_it_has_received(
-    command: str, stop: signal.Signals, tmp_path: Path, new_run: Callable[..., Settings]
+    tmp_path: Path, new_run: Callable[..., Settings], new_settings: Callable[..., Settings]
 ) -> None:
-    settings = new_run()
     write_month(tmp_path / "events.csv", events=500)
+    settings = new_run()
     replay(settings.kafka, [tmp_path / "events.csv"])
+    # Both streams at once, each with tables of its own.
+    other = new_settings(kafka=settings.kafka.model_dump())
+    with ThreadPoolExecutor(2) as pool:
+        submitted = pool.submit(output_of_a_stopped_stream, "spark-submit", signal.SIGTERM, settings)
+        plain = pool.submit(output_of_a_stopped_stream, "python", signal.SIGINT, other)
+        for output in (submitted.result(), plain.result()):
+            assert "batch 0 · 500 messages" in output
+            assert "Received by the speed layer  500" in output
+
+
+def output_of_a_stopped_stream(command: str, stop: signal.Signals, settings: Settings) -> str:
+    """Start the speed stream, send it the signal once it has received all 500 messages, and see that it ends well."""
     options = {
         "--data-root": settings.data_root,
         "--topic": settings.kafka.topic,
@@ -125,5 +140,4 @@ def test_a_stream_ends_cleanly_and_says_what_it_has_received(
         finally:
             process.kill()
     assert process.returncode == 0
-    assert "batch 0 · 500 messages" in output
-    assert "Received by the speed layer  500" in output
+    return output

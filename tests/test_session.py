@@ -2,9 +2,8 @@ import os
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import pytest
 
 from lambda_spark.install import spark_home
 from lambda_spark.java import JAVA
@@ -43,11 +42,16 @@ def run(
     return subprocess.run(job, check=False, cwd=home, env=surroundings, capture_output=True, text=True, timeout=200)
 
 
-@pytest.mark.parametrize("command", [[sys.executable], ["spark-submit"]], ids=["python", "spark-submit"])
-def test_a_job_needs_no_variable_and_prints_nothing_but_its_own(tmp_path: Path, command: list[str]) -> None:
-    done = run(command, JOB, tmp_path, str(tmp_path / "table"))
-    assert (done.stdout, done.stderr, done.returncode) == ("3 UTC\n", "", 0)
-    assert list((tmp_path / "home").iterdir()) == []
+def test_a_job_needs_no_variable_and_prints_nothing_but_its_own(tmp_path: Path) -> None:
+    def run_job(command: str) -> None:
+        folder = tmp_path / Path(command).name
+        folder.mkdir()
+        done = run([command], JOB, folder, str(folder / "table"))
+        assert (done.stdout, done.stderr, done.returncode) == ("3 UTC\n", "", 0)
+        assert list((folder / "home").iterdir()) == []
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(run_job, [sys.executable, "spark-submit"]))
 
 
 def test_a_missing_configuration_is_one_sentence(tmp_path: Path) -> None:

@@ -1,0 +1,111 @@
+"""What `user_brands` covers leaves the speed layer, and nobody's brands change by it."""
+
+import shutil
+from itertools import chain
+
+import pytest
+from conftest import NewSettings
+from helpers import Lists, expected_lists, lists_of, random_events, send
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import SparkSession
+
+from lambda_spark import handover, pipelines, tables, views
+from lambda_spark.brand_state import COVERED
+from lambda_spark.counts import speed_checkpoint
+from lambda_spark.settings import Settings
+from lambda_spark.sightings import unpack
+from lambda_spark.tables import RECENT_BRANDS, USER_BRANDS
+
+LIMIT = 5
+
+
+@pytest.fixture(scope="module")
+def run(new_run: NewSettings) -> Settings:
+    speed = {"max_messages_per_trigger": 40, "trigger": "0 seconds", "shards": 4}
+    return new_run(partitions=2, speed=speed, brands={"limit": LIMIT})
+
+
+def present(spark: SparkSession, settings: Settings) -> Lists:
+    return lists_of(views.present_brands(spark, settings.data_root, LIMIT))
+
+
+def state(spark: SparkSession, settings: Settings) -> list[dict[str, int]]:
+    """Return the sightings of all shards."""
+    reader = spark.read.format("statestore").option("stateVarName", "sightings")
+    stored = reader.load(str(speed_checkpoint(settings.data_root))).collect()
+    return list(chain.from_iterable(unpack([row.value.packed]).to_pylist() for row in stored))
+
+
+def batch_layer(spark: SparkSession, settings: Settings) -> None:
+    pipelines.ingest_topic(spark, settings, available_now=True)
+    pipelines.batch_brands(spark, settings)
+
+
+def test_what_the_batch_view_covers_is_dropped_and_nobody_loses_a_brand(spark: SparkSession, run: Settings) -> None:
+    root, topic = run.data_root, run.kafka.topic
+    parts = [random_events(60, seed) for seed in range(3)]
+    send(run.kafka, parts[0])
+    pipelines.speed_stream(spark, run, available_now=True)
+    batch_layer(spark, run)
+    covered = handover.covered_offsets(root, topic, run.brands)
+    assert sum(covered.values()) == 60
+
+    send(run.kafka, parts[1])
+    pipelines.speed_stream(spark, run, available_now=True)
+    log = tables.read(spark, root, RECENT_BRANDS).collect()
+    assert {row.batch_id for row in log} == {2, 3}
+    kept = state(spark, run)
+    assert kept
+    assert all(row["offset"] >= covered[row["partition"]] for row in kept)
+    assert present(spark, run) == expected_lists(parts[0] + parts[1], LIMIT)
+
+    # The stream starts again, the events are older than many before them, and the batch layer lags behind.
+    send(run.kafka, parts[2])
+    pipelines.speed_stream(spark, run, available_now=True)
+    assert present(spark, run) == expected_lists(chain(*parts), LIMIT)
+    batch_layer(spark, run)
+    assert present(spark, run) == expected_lists(chain(*parts), LIMIT)
+    assert handover.hole(root) == ()
+    # It reached the tasks through the query's own thread: no other query of the session may see it.
+    assert spark.sparkContext.getLocalProperty(COVERED) is None
+
+
+@pytest.mark.parametrize("is_dropped", [False, True])
+def test_a_failure_while_the_log_is_dropped_changes_nothing_in_the_end(
+    spark: SparkSession, new_run: NewSettings, monkeypatch: pytest.MonkeyPatch, is_dropped: bool
+) -> None:
+    settings = new_run(partitions=2, speed={"max_messages_per_trigger": 40, "shards": 4}, brands={"limit": LIMIT})
+    parts = [random_events(60, seed) for seed in (7, 8)]
+    send(settings.kafka, parts[0])
+    pipelines.speed_stream(spark, settings, available_now=True)
+    batch_layer(spark, settings)
+    send(settings.kafka, parts[1])
+    drop = handover._drop_from_log
+
+    def fail(*arguments: object) -> None:
+        if is_dropped:
+            drop(*arguments)  # type: ignore[arg-type]
+        raise OSError("pulled the plug")
+
+    monkeypatch.setattr(handover, "_drop_from_log", fail)
+    with pytest.raises(StreamingQueryException, match="pulled the plug"):
+        pipelines.speed_stream(spark, settings, available_now=True)
+    assert set(present(spark, settings)) <= set(expected_lists(parts[0] + parts[1], LIMIT))
+    monkeypatch.undo()
+    pipelines.speed_stream(spark, settings, available_now=True)
+    assert present(spark, settings) == expected_lists(parts[0] + parts[1], LIMIT)
+    assert {row.batch_id for row in tables.read(spark, settings.data_root, RECENT_BRANDS).collect()} == {2, 3}
+
+
+def test_a_batch_view_of_another_topic_or_rule_covers_nothing(run: Settings) -> None:
+    assert handover.covered_offsets(run.data_root, run.kafka.topic, run.brands)
+    assert handover.covered_offsets(run.data_root, "another", run.brands) == {}
+    other_rule = run.brands.model_copy(update={"limit": LIMIT + 1})
+    assert handover.covered_offsets(run.data_root, run.kafka.topic, other_rule) == {}
+
+
+def test_a_batch_view_that_is_lost_leaves_a_hole_that_is_told(spark: SparkSession, run: Settings) -> None:
+    shutil.rmtree(tables.path_of(run.data_root, USER_BRANDS))
+    assert handover.hole(run.data_root) == ("Brands of some users are in neither view: run jobs/batch_brands.py.",)
+    pipelines.batch_brands(spark, run)
+    assert handover.hole(run.data_root) == ()
