@@ -73,11 +73,10 @@ def hole(root: Path) -> tuple[str, ...]:
     """Return what to say where the speed layer has dropped what `user_brands`, made anew since, does not cover."""
     dropped = tables.lineage_of(root, RECENT_BRANDS) or {}
     covered = (tables.lineage_of(root, USER_BRANDS) or {}).get(COVERS, {})
-    if dropped.get(_TOPIC) == covered.get(_TOPIC) and is_within(_offsets(dropped), _offsets(covered)):
+    is_same_topic = dropped.get(_TOPIC) == covered.get(_TOPIC)
+    if is_within(_offsets(dropped), _offsets(covered) if is_same_topic else {}):
         return ()
-    return (
-        (f"Brands of some users are in neither view: run {USER_BRANDS.written_by}.",) if dropped.get(_OFFSETS) else ()
-    )
+    return (f"Brands of some users are in neither view: run {USER_BRANDS.written_by}.",)
 
 
 def is_within(offsets: Offsets, covered: Offsets) -> bool:

@@ -18,6 +18,16 @@ from pyspark.sql import DataFrame
 # What the log has to know of a file. One row per file; `partition_value` is that of the table's only partition column.
 WRITTEN = "path string, size bigint, partition_value string, row_count bigint, stats string"
 
+_WRITTEN_IN_ARROW = pa.schema(
+    [
+        ("path", pa.string()),
+        ("size", pa.int64()),
+        ("partition_value", pa.string()),
+        ("row_count", pa.int64()),
+        ("stats", pa.string()),
+    ]
+)
+
 # Rows that a task holds before it writes them as a row group of each file: 100 MB or so.
 _ROWS_HELD = 500_000
 
@@ -49,7 +59,7 @@ class FileWriter:
         """Close the files. One row per file."""
         self._flush()
         files = [self._close(value, path, writer) for value, (path, writer) in self._writers.items()]
-        return pa.RecordBatch.from_pylist(files, _WRITTEN)
+        return pa.RecordBatch.from_pylist(files, _WRITTEN_IN_ARROW)
 
     def _flush(self) -> None:
         rows = pa.concat_tables(self._held) if self._held else self._target.schema.empty_table()
@@ -83,17 +93,6 @@ class FileWriter:
             "row_count": metadata.num_rows,
             "stats": json.dumps(_statistics(metadata)),
         }
-
-
-_WRITTEN = pa.schema(
-    [
-        ("path", pa.string()),
-        ("size", pa.int64()),
-        ("partition_value", pa.string()),
-        ("row_count", pa.int64()),
-        ("stats", pa.string()),
-    ]
-)
 
 
 def write_files(rows: DataFrame, target: Target) -> DataFrame:

@@ -137,7 +137,7 @@ def test_failures_after_either_commit_change_nothing_in_the_end(
 
         def fail(*arguments: object, table: tables.Table = table, batch_id: int = batch_id) -> int | None:
             stored = append_once(*arguments)
-            if (arguments[2], arguments[-1]) == (table, batch_id):
+            if (arguments[2], arguments[4]) == (table, batch_id):
                 raise OSError("pulled the plug")
             return stored
 
