@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 from bench.case import Case, Column, Figures, Run, Table
-from bench.offer import RATE
 from bench.process import Measured
 from bench.results import last_figures
 from bench.stage import Stage
@@ -49,13 +48,13 @@ def probe_run(stage: Stage, users: int, overrides: Overrides, seconds: tuple[int
     checkpoint = counts.speed_checkpoint(Path(environment["LAMBDA_DATA_ROOT"]))
 
     def figures(measured: Measured) -> Figures:
-        state = tree_bytes(checkpoint / "state")
+        seen, usage = last_figures(measured.output), measured.usage()
         return {
-            **last_figures(measured.output),
+            **seen,
             "checkpoint_mb": tree_bytes(checkpoint) / 1e6,
-            "state_bytes_per_user": state / users,
-            "peak_mb": measured.peak_bytes / 1e6,
-            "written_per_event": measured.written_bytes / RATE / sum(seconds),
+            "state_bytes_per_user": tree_bytes(checkpoint / "state") / users,
+            "peak_mb": usage.peak_bytes / 1e6,
+            "written_per_event": usage.written_bytes / seen["events"],
         }
 
     return Run(command, environment, figures)

@@ -32,7 +32,6 @@ COLUMNS = (
     Column("written_per_event", "written in all, bytes an event"),
 )
 _SECONDS_PER_LOOK = 1
-_LONG = 24 * 3_600
 Sample = Mapping[str, float]
 
 
@@ -53,7 +52,7 @@ def main() -> None:
     args = options.parse_args()
     settings = load_settings()
     first = sample(settings)
-    with running(job("speed_stream")), running(offer(settings, args.users, _LONG)):
+    with running(job("speed_stream")), running(offer(settings, args.users)):
         while (now := sample(settings))["batches"] < first["batches"] + args.batches:
             print(
                 json.dumps({name: value - first[name] * (name in ("batches", "events")) for name, value in now.items()})
@@ -90,7 +89,7 @@ def _growth_run(stage: Stage, users: int, _: Path) -> Run:
         samples = [json.loads(line) for line in measured.output.splitlines()]
         if stage.scale.is_published:
             draw(samples, CHART)
-        return summary(samples, measured.written_bytes)
+        return summary(samples, measured.usage().written_bytes)
 
     return Run(command, environment, figures)
 

@@ -1,10 +1,11 @@
-"""`python -m bench.offer`: offers events of known users to a topic 1,000 a second; each is dated when it is sent."""
+"""`python -m bench.offer`: sends events of known users to a topic, 1,000 a second, each dated when it is sent."""
 
 import argparse
 import json
 import random
 import time
 from datetime import datetime, timezone
+from itertools import count
 from typing import Any
 
 from kafka import KafkaProducer
@@ -31,16 +32,14 @@ def make_event(number: int, user_id: int, now: datetime) -> dict[str, str]:
     }
 
 
-def offer(producer: Any, topic: str, users: range, seconds: float) -> int:
-    """Send 1,000 events a second for so long, each as soon as it is due; return how many."""
+def offer(producer: Any, topic: str, users: range) -> None:
+    """Send 1,000 events a second, each as soon as it is due, until the process is ended."""
     chance, began_at = random.Random(7), time.monotonic()
-    for number in range(round(RATE * seconds)):
+    for number in count():
         if (wait := began_at + number / RATE - time.monotonic()) > 0:
             time.sleep(wait)
         event = make_event(number, chance.choice(users), datetime.now(timezone.utc))
         producer.send(topic, json.dumps(event).encode(), event["user_id"].encode())
-    producer.flush()
-    return round(RATE * seconds)
 
 
 def main() -> None:
@@ -49,11 +48,9 @@ def main() -> None:
     options.add_argument("--bootstrap-servers", required=True)
     options.add_argument("--topic", required=True)
     options.add_argument("--users", type=int, required=True)
-    options.add_argument("--seconds", type=float, required=True)
     args = options.parse_args()
     producer = KafkaProducer(bootstrap_servers=args.bootstrap_servers, linger_ms=_LINGER_MS)
-    print(offer(producer, args.topic, known_user_ids(args.users), args.seconds))
-    producer.close()
+    offer(producer, args.topic, known_user_ids(args.users))
 
 
 if __name__ == "__main__":

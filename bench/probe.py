@@ -15,17 +15,28 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
+from typing import NamedTuple
 
 from bench.marks import committed_marks
 from bench.offer import RATE
 from bench.process import BenchError, job
 from bench.reader import MergedBrands
 from lambda_spark import counts
+from lambda_spark.checkpoints import received_count
 from lambda_spark.settings import PROJECT_ROOT, Settings, load_settings
 
 _POLL_SECONDS = 0.02
-_QUIET_SECONDS = 15
+# So long for the first event to become visible, and for the last.
+_PATIENCE_SECONDS = 120
+_LATE_SECONDS = 10
 _STOP_SECONDS = 60
+
+
+class Sighting(NamedTuple):
+    """An event: when it was sent and when it was seen, in seconds since 1970."""
+
+    sent_at: float
+    seen_at: float
 
 
 def main() -> None:
@@ -36,11 +47,12 @@ def main() -> None:
     options.add_argument("--seconds", type=float, required=True, help="seconds that count")
     args = options.parse_args()
     settings = load_settings()
-    events = offer(settings, args.users, args.warm_up + args.seconds)
-    with running(job("speed_stream")) as stream, running(events) as offering:
-        since = time.time() + args.warm_up
-        ages = list(follow(settings.data_root, offering, stream, since))
-    print(json.dumps(figures(settings, ages, since, round(RATE * args.seconds))))
+    checkpoint = counts.speed_checkpoint(settings.data_root)
+    before = received_count(checkpoint)
+    with running(job("speed_stream")) as stream, running(offer(settings, args.users)):
+        seen = follow(settings.data_root, stream, args.warm_up, args.seconds)
+    events = received_count(checkpoint) - before
+    print(json.dumps({**figures(checkpoint, seen, args.seconds), "events": events}))
 
 
 @contextmanager
@@ -54,45 +66,51 @@ def running(command: Sequence[str]) -> "Iterator[subprocess.Popen[bytes]]":
         process.wait(_STOP_SECONDS)
 
 
-def offer(settings: Settings, users: int, seconds: float) -> list[str]:
-    """Return the command of the process that offers events."""
+def offer(settings: Settings, users: int) -> list[str]:
+    """Return the command of the process that offers events until it is ended."""
     command = [sys.executable, "-m", "bench.offer", "--bootstrap-servers", settings.kafka.bootstrap_servers]
-    return [*command, "--topic", settings.kafka.topic, "--users", str(users), "--seconds", str(seconds)]
+    return [*command, "--topic", settings.kafka.topic, "--users", str(users)]
 
 
-def follow(
-    root: Path, offering: "subprocess.Popen[bytes]", stream: "subprocess.Popen[bytes]", since: float
-) -> Iterator[float]:
-    """Yield the age in seconds at which the reader sees each event that was sent after `since`.
+def follow(root: Path, stream: "subprocess.Popen[bytes]", warm_up: float, seconds: float) -> list[Sighting]:
+    """Poll the reader, and return each event of the seconds that follow the warm-up as it became visible.
 
     An event is dated when it is sent, and a user's events come in order, so what is newer than the newest date that was
-    seen of a user is an event that has become visible. Ends when nothing has come for a while after the last offer.
+    seen of a user has become visible. The warm-up begins with the first of all.
     """
-    reader, quiet_since = MergedBrands(root), time.monotonic()
-    newest: dict[int, int] = {}
-    while offering.poll() is None or time.monotonic() < quiet_since + _QUIET_SECONDS:
+    reader, began_at = MergedBrands(root), time.time()
+    newest: dict[int, float] = {}
+    sightings: list[Sighting] = []
+    until = began_at + _PATIENCE_SECONDS
+    while time.time() < until + (_LATE_SECONDS if sightings else 0):
         if stream.poll() is not None:
             raise BenchError(f"The speed layer has ended with {stream.returncode} while it was measured.")
-        changes = list(reader.refresh())
-        now = time.time()
-        for user_id, brands in changes:
-            before = newest.get(user_id, round(since * 1e6))
-            yield from (now - at / 1e6 for at in brands.values() if at > before)
-            newest[user_id] = max(before, *brands.values())
-            quiet_since = time.monotonic()
+        for user_id, brands in reader.refresh():
+            dates = [at / 1e6 for at in brands.values() if at / 1e6 > newest.get(user_id, began_at)]
+            sightings += [Sighting(sent_at, time.time()) for sent_at in dates]
+            newest[user_id] = max([newest.get(user_id, began_at), *dates])
+        if sightings:
+            until = sightings[0].seen_at + warm_up + seconds
         time.sleep(_POLL_SECONDS)
+    return [sighting for sighting in sightings if until - seconds <= sighting.sent_at < until]
 
 
-def figures(settings: Settings, ages: Sequence[float], since: float, sent: int) -> dict[str, float]:
-    """Return the figures: milliseconds from sent to visible and of a micro-batch, and the share of events seen."""
-    batches = [mark.at for mark in committed_marks(counts.speed_checkpoint(settings.data_root)) if mark.at > since]
-    between = [1e3 * (later - earlier) for earlier, later in pairwise(batches)]
+def figures(checkpoint: Path, seen: Sequence[Sighting], seconds: float) -> dict[str, float]:
+    """Return the figures: milliseconds from sent to visible and of a micro-batch, and the share of events seen.
+
+    Raises BenchError where none was seen.
+    """
+    if not seen:
+        raise BenchError(f"No event became visible within {_PATIENCE_SECONDS} seconds.")
+    ages = [1e3 * (sighting.seen_at - sighting.sent_at) for sighting in seen]
+    commits = [mark.at for mark in committed_marks(checkpoint)]
+    counted = [at for at in commits if seen[0].sent_at <= at <= seen[-1].seen_at]
     return {
-        "median_ms": 1e3 * median(ages),
-        "p95_ms": 1e3 * quantiles(ages, n=20)[-1],
-        "batch_ms": median(between),
-        "batches": len(batches),
-        "seen_percent": 100 * len(ages) / sent,
+        "median_ms": median(ages),
+        "p95_ms": quantiles(ages, n=20)[-1],
+        "batch_ms": 1e3 * median(later - earlier for earlier, later in pairwise(counted)),
+        "batches": len(counted),
+        "seen_percent": 100 * len(ages) / (RATE * seconds),
     }
 
 

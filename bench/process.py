@@ -22,15 +22,29 @@ class BenchError(LambdaSparkError):
     """Raised where something cannot be measured, or what was measured gave a wrong answer."""
 
 
-class Measured(NamedTuple):
-    """One run. Memory is the resident memory of all its processes together, shared pages counted in each."""
+class Usage(NamedTuple):
+    """What a process and its descendants had used by a moment, in seconds since 1970.
 
-    began_at: float  # seconds since 1970
-    seconds: float
+    Memory is the resident memory of all of them together, shared pages counted in each.
+    """
+
+    at: float
     cpu_seconds: float
     peak_bytes: int
     written_bytes: int
+
+
+class Measured(NamedTuple):
+    """One run; its usage was looked at a few times a second."""
+
+    began_at: float  # seconds since 1970
+    seconds: float
     output: str
+    usages: Sequence[Usage]
+
+    def usage(self, until: float | None = None) -> Usage:
+        """Return the usage at the end, or until a moment after which something was done that does not count."""
+        return [self.usages[0], *(usage for usage in self.usages if until is None or usage.at <= until)][-1]
 
 
 def run_measured(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Measured:
@@ -43,6 +57,7 @@ def run_measured(command: Sequence[str], environment: Mapping[str, str], folder:
         )
         tree = _Tree(process.pid)
         try:
+            tree.look()
             while _is_running(process):
                 tree.look()
         finally:
@@ -51,7 +66,7 @@ def run_measured(command: Sequence[str], environment: Mapping[str, str], folder:
     if process.returncode:
         said = "\n".join(errors.read_text(errors="replace").splitlines()[-_LAST_LINES:])
         raise BenchError(f"`{' '.join(command)}` ended with {process.returncode}: {said}")
-    return Measured(began_at, seconds, tree.cpu_seconds(), tree.peak_bytes, tree.written_bytes(), output.read_text())
+    return Measured(began_at, seconds, output.read_text(), tree.usages)
 
 
 def run_unmeasured(command: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -82,29 +97,25 @@ class _Tree:
     def __init__(self, pid: int) -> None:
         self._root = psutil.Process(pid)
         self._used: dict[psutil.Process, tuple[float, int]] = {}
-        self.peak_bytes = 0
+        self.usages: list[Usage] = []
 
     def look(self) -> None:
-        """Take note of what each process uses now."""
+        """Take note of what the processes use now; those that have ended count as they were last seen."""
         resident = 0
-        try:
-            processes = [self._root, *self._root.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return
-        for process in processes:
+        for process in self._processes():
             with suppress(psutil.Error):  # it ended meanwhile
                 times = process.cpu_times()
                 self._used[process] = (times.user + times.system, process.io_counters().write_bytes)
                 resident += process.memory_info().rss
-        self.peak_bytes = max(self.peak_bytes, resident)
+        cpu_seconds, written = (sum(used) for used in zip((0.0, 0), *self._used.values(), strict=True))
+        peak = max(resident, self.usages[-1].peak_bytes if self.usages else 0)
+        self.usages.append(Usage(time.time(), cpu_seconds, peak, int(written)))
 
-    def cpu_seconds(self) -> float:
-        """Return the processor time of all processes, each as it was last seen."""
-        return sum(seconds for seconds, _ in self._used.values())
-
-    def written_bytes(self) -> int:
-        """Return what all processes have written to disk, each as it was last seen."""
-        return sum(written for _, written in self._used.values())
+    def _processes(self) -> list[psutil.Process]:
+        try:
+            return [self._root, *self._root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
 
     def end(self) -> None:
         """Wait for what is left of it, and end what does not end by itself."""

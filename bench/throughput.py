@@ -70,15 +70,16 @@ def ingest_table(stage: Stage) -> Table:
     )
 
 
-def rates(measured: Measured, marks: list[Mark], total: int, seconds: float | None = None) -> Figures:
-    """Return the columns RATES of a run; `seconds` is how long it took where that is not the whole process."""
+def rates(measured: Measured, marks: list[Mark], total: int, until: float | None = None) -> Figures:
+    """Return the columns RATES of a run; what a process does after `until`, its answer, does not count."""
+    seconds, usage = until - measured.began_at if until else measured.seconds, measured.usage(until)
     return {
-        "whole": total / (seconds or measured.seconds),
+        "whole": total / seconds,
         "steady": steady_rate(marks),
-        "seconds": seconds or measured.seconds,
-        "cpu_seconds": measured.cpu_seconds,
-        "peak_mb": measured.peak_bytes / 1e6,
-        "written_per_event": measured.written_bytes / total,
+        "seconds": seconds,
+        "cpu_seconds": usage.cpu_seconds,
+        "peak_mb": usage.peak_bytes / 1e6,
+        "written_per_event": usage.written_bytes / total,
     }
 
 
@@ -121,7 +122,7 @@ def _alternative_run(stage: Stage, script: str, environment: str, workers: int, 
         marks = printed_marks(measured.output, stage.scale.events)
         if not marks:
             raise BenchError(f"{script}.py has printed no progress.")
-        measured_rates = rates(measured, marks, stage.scale.events, marks[-1].at - measured.began_at)
+        measured_rates = rates(measured, marks, stage.scale.events, marks[-1].at)
         return {**measured_rates, "agreement": agreement(truth, answered_lists(scratch))}
 
     return Run(command, {"JAVA_HOME": str(JAVA.parent.parent)}, figures)
