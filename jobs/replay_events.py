@@ -15,10 +15,18 @@ def main() -> None:
     options.add_argument("files", nargs="+", type=Path, help="csv or csv.gz files, or folders of them")
     options.add_argument("--speed", type=float, metavar="N", help="N times event time (default: as fast as possible)")
     options.add_argument("--limit", type=int, metavar="N", help="only the first N records of the files")
+    options.add_argument("--bulk", action="store_true", help="by Spark, several times as fast; whole files only")
     args = options.parse_args()
+    if args.bulk and (args.speed, args.limit) != (None, None):
+        options.error("--bulk sends whole files as fast as it can: leave out --speed and --limit")
     kafka, files = cli.load(args).kafka, find_event_files(args.files)
     with progress_bar("Replaying") as on_progress:
-        done = replay(kafka, files, speed=args.speed, limit=args.limit, on_progress=on_progress)
+        if args.bulk:
+            from lambda_spark import bulk_replay, session  # Spark is loaded, and needed, only here
+
+            done = bulk_replay.bulk_replay(session.get_spark("replay-events"), kafka, files, on_progress)
+        else:
+            done = replay(kafka, files, speed=args.speed, limit=args.limit, on_progress=on_progress)
     print(done.sentence(kafka.topic))
 
 

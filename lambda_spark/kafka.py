@@ -1,19 +1,23 @@
 """The topic without Spark: is the broker there, make and measure the topic, write into it, keep one's place in it."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
-from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
+from kafka.errors import KafkaError, KafkaTimeoutError, RetriableError, TopicAlreadyExistsError
 
 from lambda_spark.errors import BrokerError
 
 # Events keep their place whatever their age; and a line of a file may be long before ingest rejects it.
 _TOPIC_CONFIG = {"retention.ms": "-1", "max.message.bytes": str(16 * 1024 * 1024)}
 _CONNECT_MS = 3_000
+_TRIES, _RETRY_SECONDS = 300, 0.1
+
+Result = TypeVar("Result")
 
 # What the clients log about a broker that is away, a BrokerError says in one sentence.
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
@@ -30,13 +34,13 @@ class Topic(NamedTuple):
 
 def check_broker(bootstrap_servers: str) -> None:
     """Raise BrokerError where no Kafka broker answers within a few seconds."""
-    with _open_admin(bootstrap_servers):
+    with open_admin(bootstrap_servers):
         pass
 
 
 def check_topic(bootstrap_servers: str, topic: str) -> None:
     """Raise BrokerError where no Kafka broker answers, or it has no such topic."""
-    with _open_admin(bootstrap_servers) as admin:
+    with open_admin(bootstrap_servers) as admin:
         _find_topic(admin, bootstrap_servers, topic)
 
 
@@ -45,7 +49,7 @@ def ensure_topic(bootstrap_servers: str, topic: str, partitions: int) -> Topic:
 
     Raises BrokerError.
     """
-    with _open_admin(bootstrap_servers) as admin:
+    with open_admin(bootstrap_servers) as admin:
         with suppress(TopicAlreadyExistsError):
             wanted = {"num_partitions": partitions, "configs": _TOPIC_CONFIG}
             admin.create_topics({topic: wanted}, wait_for_metadata=True)
@@ -54,7 +58,7 @@ def ensure_topic(bootstrap_servers: str, topic: str, partitions: int) -> Topic:
 
 def message_count(bootstrap_servers: str, topic: str) -> int:
     """Return the number of messages in the topic. Raises BrokerError."""
-    with _open_admin(bootstrap_servers) as admin:
+    with open_admin(bootstrap_servers) as admin:
         numbers = range(_find_topic(admin, bootstrap_servers, topic).partitions)
         first, end = (
             admin.list_partition_offsets({TopicPartition(topic, number): spec for number in numbers})
@@ -82,24 +86,29 @@ def open_producer(bootstrap_servers: str, topic: Topic) -> AbstractContextManage
     )
 
 
-def open_consumer(bootstrap_servers: str, group: str) -> AbstractContextManager[KafkaConsumer]:
-    """Open a consumer that reads what it is assigned, and commits offsets of the group when it is told to.
-
-    Raises BrokerError, also for a KafkaError inside the block.
-    """
+def open_consumer(bootstrap_servers: str) -> AbstractContextManager[KafkaConsumer]:
+    """Open a consumer that reads what it is assigned. Raises BrokerError, also for a KafkaError inside the block."""
     return _open(
         KafkaConsumer,
         bootstrap_servers,
         close=KafkaConsumer.close,
-        group_id=group,
-        enable_auto_commit=False,
         auto_offset_reset="earliest",
         metrics_enabled=False,
     )
 
 
-def _open_admin(bootstrap_servers: str) -> AbstractContextManager[KafkaAdminClient]:
+def open_admin(bootstrap_servers: str) -> AbstractContextManager[KafkaAdminClient]:
+    """Open what makes topics and looks after groups. Raises BrokerError, also for a KafkaError inside the block."""
     return _open(KafkaAdminClient, bootstrap_servers, close=KafkaAdminClient.close)
+
+
+def retried(action: Callable[[], Result]) -> Result:
+    """Return what the action does, repeated where the broker asks for that, as it does at its first consumer group."""
+    for _ in range(_TRIES):
+        with suppress(RetriableError):
+            return action()
+        time.sleep(_RETRY_SECONDS)
+    return action()
 
 
 @contextmanager

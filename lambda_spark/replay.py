@@ -15,10 +15,11 @@ from kafka import KafkaProducer
 from kafka.errors import MessageSizeTooLargeError
 
 from lambda_spark.errors import EventFileError, SettingsError
-from lambda_spark.files import Record, count_data_lines, file_id, read_records
+from lambda_spark.files import Record, read_records
 from lambda_spark.kafka import Topic, ensure_topic, open_producer
 from lambda_spark.messages import Message, message_of, partition_of
-from lambda_spark.resume import Mark, Marks, Origin, open_marks, origin_headers
+from lambda_spark.origins import Origin, find_origins, origin_headers
+from lambda_spark.resume import Mark, Marks, find_marks, finish, keep_marks, keeper, open_place
 from lambda_spark.schemas import EVENT_COLUMNS
 from lambda_spark.settings import KafkaSettings
 from lambda_spark.stopping import stop_requested
@@ -67,7 +68,8 @@ def replay(
     Raises ReplayStopped, SettingsError, EventFileError and BrokerError; nothing is sent where a file is damaged.
     """
     _check_options(speed, limit)
-    total = sum(count_data_lines(file) for file in files)
+    origins = find_origins(files)
+    total = sum(origin.last_line - 1 for origin in origins)
     total = total if limit is None else min(total, limit)
     topic = ensure_topic(kafka.bootstrap_servers, kafka.topic, kafka.partitions)
     sent = already_there = 0
@@ -76,17 +78,21 @@ def replay(
         _rare_garbage_collection(),
         stop_requested() as stop,
         open_producer(kafka.bootstrap_servers, topic) as producer,
+        open_place(kafka.bootstrap_servers, topic) as place,
     ):
-        for file in files:
-            origin = Origin(os.fsencode(file.name), file_id(file))
+        marks = find_marks(place, origins)
+        keep = keeper(place, marks)
+        for file, origin in zip(files, origins, strict=True):
             records = islice(read_records(file), None if limit is None else limit - sent - already_there)
-            with open_marks(kafka.bootstrap_servers, topic, origin.file_id) as (marks, keep_marks):
-                for messages, passed in _stretches(records, marks, pace, stop):
-                    _send(producer, topic, origin, messages, marks)
-                    keep_marks()
-                    sent, already_there = sent + len(messages), already_there + passed
-                    if on_progress:
-                        on_progress(sent + already_there, total)
+            for messages, passed in _stretches(records, marks[origin.file_id], pace, stop):
+                _send(producer, topic, origin, messages, marks[origin.file_id])
+                keep(origin)
+                sent, already_there = sent + len(messages), already_there + passed
+                if on_progress:
+                    on_progress(sent + already_there, total)
+            if limit is None and not stop.is_set():
+                finish(marks, origin)
+        keep_marks(place, marks)
         if stop.is_set():
             raise ReplayStopped(Replayed(sent, already_there), topic.name)
     return Replayed(sent, already_there)
