@@ -52,7 +52,7 @@ done
 exec %(java)s "$@"
 """
 # What Java has to say of an archive would stand in the middle of a job's output.
-_QUIET = "-Xlog:disable -Xlog:all=error:stderr"
+_QUIET = "-Xlog:disable"
 
 
 @cache
@@ -97,6 +97,8 @@ def install_java() -> Path:
             "There is no Java 17 or newer and none could be installed: connect to the network, "
             "or install a Java and name it in JAVA_HOME, then run `make setup`."
         )
+    # It comes without the archive of Java's own classes, on which those of lambda_spark.class_archive build.
+    subprocess.run([java, "-Xshare:dump"], check=False, capture_output=True)
     return java
 
 
