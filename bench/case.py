@@ -36,7 +36,10 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What is measured together, its cases in turn, so that a machine that slows down slows them all."""
+    """What is measured together, its cases in turn, so that a machine that slows down slows them all.
+
+    `data` says in a few words what it was measured with.
+    """
 
     key: str
     title: str
@@ -44,3 +47,4 @@ class Table(NamedTuple):
     columns: Sequence[Column]
     remark_heading: str
     packages: Sequence[str]
+    data: str = ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.case import Case, Column, Figures, Run, Table
 from bench.process import Measured
 from bench.results import last_figures
-from bench.stage import Stage
+from bench.stage import EVENTS_PER_KNOWN_USER, Stage
 from lambda_spark import counts
 
 COLUMNS = (
@@ -29,12 +29,13 @@ Overrides = Mapping[str, str]
 
 def freshness_table(stage: Stage) -> Table:
     """1,000 events a second offered, so many users known: from sent to visible in the merged brands."""
+    data = f"{EVENTS_PER_KNOWN_USER} events a user before, all in `user_brands`"
     seconds = (stage.scale.probe_warm_up_seconds, stage.scale.probe_seconds)
     cases = [
         Case(f"{users:,} users known", partial(probe_run, stage, users, {}, seconds), "", stage.scale.long_repetitions)
         for users in stage.scale.known_users
     ]
-    return Table("freshness", "From sent to visible, 1,000 events/s offered", cases, COLUMNS, "", PACKAGES)
+    return Table("freshness", "From sent to visible, 1,000 events/s offered", cases, COLUMNS, "", PACKAGES, data)
 
 
 def probe_run(stage: Stage, users: int, overrides: Overrides, seconds: tuple[int, int], _: Path) -> Run:

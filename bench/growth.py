@@ -41,7 +41,9 @@ def growth_table(stage: Stage) -> Table:
         Case(f"{users:,} users known", partial(_growth_run, stage, users), repetitions=1)
         for users in stage.scale.known_users[:1]
     ]
-    return Table("growth", "What piles up over many micro-batches", cases, COLUMNS, "", PACKAGES)
+    return Table(
+        "growth", "What piles up over many micro-batches", cases, COLUMNS, "", PACKAGES, "1,000 events a second"
+    )
 
 
 def main() -> None:

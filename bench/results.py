@@ -71,7 +71,7 @@ def as_markdown(table: Table, records: Sequence[Record]) -> str:
     lines += [f"| {' | '.join(_cells(row, rows[0], table.columns))} |" for row in rows]
     commands = "\n".join(f"- {row.case}: `{row.command}`" for row in rows)
     about = (
-        f"`make bench ONLY={table.key}`, {last['session'][:10]}, commit {last['commit']}: {last['scale']}. "
+        f"`make bench ONLY={table.key}`, {last['session'][:10]}, commit {last['commit']}: {last['data']}. "
         f"{last['machine']}; {last['versions']}. Medians."
     )
     return "\n\n".join([about, "\n".join(lines), "Each run is a process:", commands])

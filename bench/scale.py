@@ -18,10 +18,6 @@ class Scale(NamedTuple):
     environment: dict[str, str]
     is_published: bool
 
-    def sentence(self) -> str:
-        """Say how large."""
-        return f"{self.events:,} events of {self.users:,} users"
-
 
 FULL = Scale(
     name="full",

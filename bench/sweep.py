@@ -34,7 +34,15 @@ def sweep_table(stage: Stage) -> Table:
     cases = [Case("as shipped", partial(_catch_up, stage, {}, 4))]
     cases += [Case(name, partial(_catch_up, stage, overrides, 4)) for name, overrides in _settings()]
     cases += [Case(f"partitions of the topic: {n}", partial(_catch_up, stage, {}, n)) for n in _PARTITIONS]
-    return Table("sweep", "Other settings: catching up", _few(stage, cases), RATES, "", PACKAGES)
+    return Table(
+        "sweep",
+        "Other settings: catching up",
+        _few(stage, cases),
+        RATES,
+        "",
+        PACKAGES,
+        f"{stage.scale.events:,} events",
+    )
 
 
 def small_sweep_table(stage: Stage) -> Table:
@@ -43,7 +51,15 @@ def small_sweep_table(stage: Stage) -> Table:
     settings = [("as shipped", {}), *_settings()]
     settings += [(f"trigger: {pause}", {"LAMBDA_SPEED__TRIGGER": pause}) for pause in _TRIGGERS]
     cases = [Case(name, partial(probe_run, stage, users, overrides, _SECONDS)) for name, overrides in settings]
-    return Table("small-sweep", "Other settings: small micro-batches", _few(stage, cases), COLUMNS, "", PACKAGES)
+    return Table(
+        "small-sweep",
+        "Other settings: small micro-batches",
+        _few(stage, cases),
+        COLUMNS,
+        "",
+        PACKAGES,
+        f"{users:,} users",
+    )
 
 
 def _settings() -> list[tuple[str, Overrides]]:

@@ -48,26 +48,27 @@ def speed_table(stage: Stage) -> Table:
                 None if script == "origin" else stage.scale.long_repetitions,
             )
             for name, (script, environment, remark) in _OTHERS.items()
-            for workers in (1, 2)
+            for workers in ((1, 2) if stage.scale.is_published else (1,))
         ),
     ]
     columns = (*RATES, Column("agreement", "lists right, %", "{:.1f}"))
     packages = ("pyspark", "delta-spark", "duckdb", "kafka-python", "quixstreams", "bytewax", "pathway", "apache-flink")
-    return Table("speed", "Topic to recent brands", cases, columns, "what it keeps, what it does not do", packages)
+    return Table(
+        "speed", "Topic to recent brands", cases, columns, "what it keeps, what it does not do", packages, _data(stage)
+    )
 
 
 def replay_table(stage: Stage) -> Table:
     """Files -> topic, a new topic for each run."""
     cases = [Case("jobs/replay_events.py, one process", partial(_replay_run, stage), "each record once, resumes")]
-    return Table("replay", "Files to topic", cases, RATES, "what it keeps", ("kafka-python",))
+    return Table("replay", "Files to topic", cases, RATES, "what it keeps", ("kafka-python",), _data(stage))
 
 
 def ingest_table(stage: Stage) -> Table:
     """Topic -> `events`."""
     cases = [Case("jobs/ingest_events.py", partial(_ingest_run, stage), "exactly once, Delta, rejects kept")]
-    return Table(
-        "ingest", "Topic to master dataset", cases, RATES, "what it keeps", ("pyspark", "delta-spark", "duckdb")
-    )
+    packages = ("pyspark", "delta-spark", "duckdb", "deltalake")
+    return Table("ingest", "Topic to master dataset", cases, RATES, "what it keeps", packages, _data(stage))
 
 
 def rates(measured: Measured, marks: list[Mark], total: int, until: float | None = None) -> Figures:
@@ -94,6 +95,10 @@ def spark_run(stage: Stage, scratch: Path, name: str, checkpoint_of: Callable[[P
         return rates(measured, marks, total)
 
     return Run(job(name, "--available-now"), stage.environment(topic, scratch), figures)
+
+
+def _data(stage: Stage) -> str:
+    return f"{stage.scale.events:,} events of {stage.scale.users:,} users, 4 partitions"
 
 
 def _speed_run(stage: Stage, scratch: Path) -> Run:

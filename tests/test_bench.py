@@ -117,7 +117,7 @@ def test_the_reader_merges_both_views_and_follows_the_log(tmp_path: Path) -> Non
 
 
 def test_the_document_gets_the_medians_of_the_newest_session_and_keeps_its_text(tmp_path: Path) -> None:
-    about = {"table": "speed", "commit": "abc", "scale": "9 events", "machine": "m", "versions": "v", "command": "c"}
+    about = {"table": "speed", "commit": "abc", "data": "9 events", "machine": "m", "versions": "v", "command": "c"}
     for session, case, rates in [
         ("2020-01-01", "ours", [9.0]),
         ("2020-01-02", "ours", [4, 8, 6]),
