@@ -21,7 +21,7 @@ from lambda_spark.kafka import Topic, open_admin, open_consumer, retried
 from lambda_spark.origins import Origin
 
 _KEEP_SECONDS = 2
-_PATIENCE_MS = 60_000
+_POLL_MS, _PATIENCE = 10_000, 6
 # The last messages are looked at first, then ever more of those before them.
 _FIRST_LOOK, _LARGEST_LOOK = 100, 100_000
 
@@ -180,9 +180,11 @@ def _last_lines(
 def _messages(consumer: KafkaConsumer, partition: TopicPartition, start: int, end: int) -> Iterator[Any]:
     consumer.assign([partition])
     consumer.seek(partition, start)
+    patience = _PATIENCE
     while consumer.position(partition) < end:
-        polled = consumer.poll(timeout_ms=_PATIENCE_MS, max_records=10_000)
-        if not polled:
-            seconds = _PATIENCE_MS / 1_000
-            raise KafkaTimeoutError(f"nothing more of topic {partition.topic} within {seconds:.0f} seconds")
-        yield from (message for message in polled[partition] if message.offset < end)
+        polled = consumer.poll(timeout_ms=_POLL_MS, max_records=10_000)
+        # More than once: the whole machine may have slept through a poll.
+        patience = _PATIENCE if polled else patience - 1
+        if not patience:
+            raise KafkaTimeoutError(f"nothing more of topic {partition.topic} within {_PATIENCE * _POLL_MS // 1_000} s")
+        yield from (message for message in polled.get(partition, ()) if message.offset < end)
