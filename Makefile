@@ -1,6 +1,6 @@
 # The two commands that matter: `make recommend` and `make test`. Each sets up what it needs first.
 .DEFAULT_GOAL := help
-.PHONY: help setup ready recommend month test lint bench bench-quick broker broker-stop clean lock
+.PHONY: help setup ready recommend month test lint bench bench-quick broker broker-stop cluster cluster-stop package clean lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -43,6 +43,20 @@ broker: ready  ## Start the local Kafka broker and leave it running
 broker-stop: ready  ## Stop the local Kafka broker
 	@$(BIN)/python -m lambda_spark.broker stop
 
+cluster: ready  ## Start a Spark cluster on this machine, a master and two workers, for MASTER=spark://127.0.0.1:7077
+	@$(BIN)/python -m lambda_spark.cluster start
+
+cluster-stop: ready  ## Stop it
+	@$(BIN)/python -m lambda_spark.cluster stop
+
+package: dist/lambda_spark.zip  ## Make dist/lambda_spark.zip, which `spark-submit --py-files` hands to the executors
+
+# A wheel is a zip with the package at its root, which is what Spark asks for; only the name has to end in .zip.
+dist/lambda_spark.zip: pyproject.toml $(wildcard lambda_spark/*) | ready
+	@rm -rf dist
+	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+	@mv dist/*.whl $@
+
 TABLES := events rejected_events product_activity trends user_brands recent_brands recommendations
 # Named one by one: a file that somebody keeps in data/ must survive.
 MADE := $(TABLES) broker runs report.html generated-2019-11.csv month month.part
@@ -60,6 +74,7 @@ LOCK := uv pip compile --universal --generate-hashes --no-header --no-annotate -
 lock:  ## Lock the packages again after a change in pyproject.toml (needs uv)
 	$(LOCK) pyproject.toml --group build -o requirements/run.txt
 	$(LOCK) --group dev -c requirements/run.txt -o requirements/dev.txt
+	$(LOCK) --group executors -c requirements/run.txt -o requirements/executors.txt
 	$(LOCK) --group java -o requirements/java.txt
 	$(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
 	$(LOCK) --group bench-streams -o requirements/bench-streams.txt

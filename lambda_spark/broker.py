@@ -1,21 +1,17 @@
 """The local Kafka broker, one node in its own process: `python -m lambda_spark.broker start` and `stop`."""
 
 import argparse
-import fcntl
-import os
-import signal
 import socket
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from subprocess import DEVNULL, PIPE, STDOUT, Popen, run
-from typing import IO
+from subprocess import PIPE, STDOUT, run
 
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from lambda_spark.daemons import becomes_true, start_daemon, stop_daemon
 from lambda_spark.errors import BrokerError, LambdaSparkError, SetUpError
 from lambda_spark.java import JARS, JAVA
 from lambda_spark.settings import PROJECT_ROOT, Settings, load_settings
@@ -26,7 +22,7 @@ RUN = [str(JAVA), "-Xmx512m", LOGGING, "-cp", str(JARS / "broker" / "*")]
 # Any 16 bytes in base64 would do: there is only one cluster.
 CLUSTER_ID = "bGFtYmRhLXNwYXJrLTAwMQ"
 PID_FILE, LOG_FILE = "broker.pid", "broker.log"
-START_SECONDS, STOP_SECONDS = 120, 30
+START_SECONDS = 120
 
 
 def broker_directory(settings: Settings) -> Path:
@@ -59,14 +55,11 @@ def start_broker(bootstrap: str, directory: Path) -> bool:
     port = _local_port(bootstrap)
     if not (JAVA.exists() and JARS.exists()):
         raise SetUpError("The Kafka broker's Java or jars are missing: run `make setup`.")
-    (directory / "log").mkdir(parents=True, exist_ok=True)
-    with (directory / PID_FILE).open("a") as pid_file:
-        if not _lock(pid_file):
-            raise BrokerError(f"A broker runs on {directory} but not at {bootstrap}: end it with `make broker-stop`.")
-        pid_file.truncate(0)
-        process = _launch(_configure(directory, port), directory, pid_file)
+    process = start_daemon(directory / PID_FILE, lambda: [*RUN, "kafka.Kafka", str(_configure(directory, port))])
+    if process is None:
+        raise BrokerError(f"A broker runs on {directory} but not at {bootstrap}: end it with `make broker-stop`.")
     try:
-        _becomes_true(lambda: process.poll() is not None or is_reachable(bootstrap), START_SECONDS)
+        becomes_true(lambda: process.poll() is not None or is_reachable(bootstrap), START_SECONDS)
         if process.poll() is not None or not is_reachable(bootstrap):
             raise BrokerError(f"The Kafka broker did not start at {bootstrap}: see {directory / LOG_FILE}.")
     except BaseException:  # Ctrl-C too must leave nothing behind
@@ -77,14 +70,7 @@ def start_broker(bootstrap: str, directory: Path) -> bool:
 
 def stop_broker(directory: Path) -> bool:
     """Stop the broker that runs on `directory` and wait until it is gone; returns False where there is none."""
-    pid = _running_pid(directory)
-    if pid is None:
-        return False
-    for request in (signal.SIGTERM, signal.SIGKILL):
-        os.kill(pid, request)
-        if _becomes_true(lambda: _running_pid(directory) is None, STOP_SECONDS):
-            break
-    return True
+    return stop_daemon(directory / PID_FILE)
 
 
 @contextmanager
@@ -129,6 +115,7 @@ def _configure(directory: Path, port: int) -> Path:
     """Write the broker's configuration and, at the first start, its empty storage; return the configuration file."""
     listener, controller = f"127.0.0.1:{_free_port(port)}", f"127.0.0.1:{_free_port(0)}"
     config, log = directory / "server.properties", directory / "log"
+    log.mkdir(exist_ok=True)
     config.write_text(
         f"{CONFIG.read_text()}\nlog.dirs={log}\n"
         f"listeners=BROKER://{listener},CONTROLLER://{controller}\ncontroller.quorum.voters=1@{controller}\n"
@@ -139,39 +126,6 @@ def _configure(directory: Path, port: int) -> Path:
         if done.returncode:
             raise BrokerError(f"The Kafka broker cannot keep its data in {log}: {done.stdout.strip()}")
     return config
-
-
-def _launch(config: Path, directory: Path, pid_file: IO[str]) -> "Popen[bytes]":
-    """Start the broker away from the terminal's Ctrl-C; it keeps the lock on its pid file for as long as it lives."""
-    command, lock = [*RUN, "kafka.Kafka", str(config)], pid_file.fileno()
-    with (directory / LOG_FILE).open("wb") as log:
-        process = Popen(command, stdin=DEVNULL, stdout=log, stderr=log, start_new_session=True, pass_fds=[lock])
-    pid_file.write(str(process.pid))
-    return process
-
-
-def _lock(pid_file: IO[str]) -> bool:
-    try:
-        fcntl.flock(pid_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _running_pid(directory: Path) -> int | None:
-    """Return the broker's process id. Only the lock says that it lives: a pid alone may be stale, or another's."""
-    if not (directory / PID_FILE).exists():
-        return None
-    with (directory / PID_FILE).open() as pid_file:
-        text = "" if _lock(pid_file) else pid_file.read()
-    return int(text) if text else None
-
-
-def _becomes_true(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not (met := condition()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return met
 
 
 def main() -> None:

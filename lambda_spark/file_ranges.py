@@ -32,7 +32,8 @@ class FileRange(NamedTuple):
 def whole_file(path: Path) -> FileRange:
     """Return all that is below the file's header. Raises EventFileError as read_header does."""
     columns, size = read_header(path)
-    return FileRange(path, columns, size, sys.maxsize, 2)
+    # Absolute, since an executor has a working directory of its own.
+    return FileRange(path.absolute(), columns, size, sys.maxsize, 2)
 
 
 def plan_ranges(path: Path, size: int = _RANGE_BYTES) -> list[FileRange]:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 from pyspark.errors import PySparkRuntimeError
 from pyspark.logger import PySparkLogger
@@ -10,6 +11,8 @@ from pyspark.sql import SparkSession
 from lambda_spark.errors import SetUpError
 from lambda_spark.java import RUNTIME
 
+# The folder or the zip that the package was loaded from.
+_PACKAGE_ROOT = Path(__file__).parent.parent
 DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
 
 
@@ -20,8 +23,11 @@ def get_spark(app_name: str) -> SparkSession:
     """
     # Under plain `python` nothing has read conf/spark-env.sh by the time that Spark chooses the workers' interpreter.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName(app_name)
+    # For a stateful query Spark starts a Python of the executors on the driver too, and hands it no --py-files.
+    builder = builder.config("spark.executorEnv.PYTHONPATH", str(_PACKAGE_ROOT))
     try:
-        spark = SparkSession.builder.appName(app_name).getOrCreate()
+        spark = builder.getOrCreate()
     except PySparkRuntimeError as error:
         if error.getCondition() != "JAVA_GATEWAY_EXITED":
             raise

@@ -8,8 +8,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from lambda_spark.errors import SettingsError
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
-CONFIG_FILE = PROJECT_ROOT / "conf" / "lambda.toml"
+_CONFIG = Path("conf", "lambda.toml")
+# Looked for upwards, since the package may lie in the project's dist/lambda_spark.zip, which Spark puts first.
+PROJECT_ROOT = next((folder for folder in Path(__file__).resolve().parents if (folder / _CONFIG).is_file()), Path.cwd())
+CONFIG_FILE = PROJECT_ROOT / _CONFIG
 
 RankBy = Literal["trend_score", "total_pct_increase", "events"]
 CountBy = Literal["events", "users"]

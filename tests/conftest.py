@@ -8,12 +8,16 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from all_jobs import run_all_jobs
+from helpers import all_tables, send
 from pyspark.sql import SparkSession
 
 from lambda_spark.broker import running_broker
 from lambda_spark.kafka import ensure_topic
+from lambda_spark.replay import replay
 from lambda_spark.session import get_spark
 from lambda_spark.settings import PROJECT_ROOT, Settings, load_settings
+from lambda_spark.synthetic import write_month
 
 # The tests start many Java processes that live for seconds: without its second compiler each costs half the processor.
 # That mode has a small code cache, which the long session would fill: Java then stops compiling, and says so.
@@ -78,6 +82,25 @@ def new_run(broker: str, new_topic: Callable[..., str], new_settings: NewSetting
         return new_settings(kafka={"bootstrap_servers": broker, "topic": new_topic(partitions)}, **sections)
 
     return load
+
+
+@pytest.fixture(scope="session")
+def small_month(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the event file of a month of 20,000 events."""
+    path = tmp_path_factory.mktemp("month") / "events.csv"
+    write_month(path, events=20_000)
+    return path
+
+
+@pytest.fixture(scope="session")
+def reference(spark: SparkSession, new_run: NewSettings, small_month: Path) -> Settings:
+    """Return the settings under which every job has gone over that month, and a message that is no event, here."""
+    settings = new_run()
+    replay(settings.kafka, [small_month])
+    send(settings.kafka, [b"no event"])
+    run_all_jobs(spark, settings)
+    assert all(all_tables(settings.data_root).values())
+    return settings
 
 
 @pytest.fixture(scope="session")

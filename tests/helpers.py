@@ -3,7 +3,10 @@
 import csv
 import gzip
 import json
+import os
 import random
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
@@ -14,8 +17,9 @@ from kafka import KafkaProducer
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from lambda_spark import tables
 from lambda_spark.schemas import EVENT_COLUMNS
-from lambda_spark.settings import KafkaSettings
+from lambda_spark.settings import KafkaSettings, Settings
 from lambda_spark.tables import Table, path_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -124,6 +128,31 @@ def contents(root: Path, table: Table, leave_out: Sequence[str] = ()) -> Counter
     """Read a stored table as a multiset of its rows, without some columns and without Spark."""
     rows = DeltaTable(path_of(root, table)).to_pyarrow_table().drop_columns(list(leave_out))
     return Counter(map(str, rows.to_pylist()))
+
+
+def all_tables(root: Path) -> dict[str, Counter[str]]:
+    """Read every table as a multiset of its rows, without the time of processing."""
+    found = {table.name: table for table in vars(tables).values() if isinstance(table, Table)}
+    times = {tables.REJECTED_EVENTS.name: ["rejected_at"]}
+    return {name: contents(root, table, times.get(name, ())) for name, table in found.items()}
+
+
+def run_job(command: Sequence[str], settings: Settings, cwd: Path, **variables: str) -> str:
+    """Run a command as in an activated environment with these settings; fails where it does."""
+    usual = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    surroundings = {
+        **usual,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "LAMBDA_DATA_ROOT": str(settings.data_root),
+        "LAMBDA_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
+        "LAMBDA_KAFKA__TOPIC": settings.kafka.topic,
+        "LAMBDA_SPEED__SHARDS": str(settings.speed.shards),
+        "LAMBDA_SPEED__STATE_PARTITIONS": str(settings.speed.state_partitions),
+        **variables,
+    }
+    done = subprocess.run(command, env=surroundings, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def versions(root: Path) -> dict[str, int]:
