@@ -18,9 +18,9 @@ from pyspark.sql.streaming.stateful_processor import StatefulProcessor, Stateful
 
 from lambda_spark import sightings
 from lambda_spark.brands import normalised_brand_sql
-from lambda_spark.events import Batches, over_message_batches
+from lambda_spark.events import MESSAGE_COLUMNS, Batches, over_message_batches
+from lambda_spark.parquet_files import MakeRows
 from lambda_spark.parsing import PARSE_MESSAGES
-from lambda_spark.schemas import USER_BRANDS
 
 PACKED = "shard int, packed binary"
 
@@ -53,31 +53,40 @@ class RecentBrands(StatefulProcessor):
 
 def combine_messages(messages: DataFrame, shards: int, event_types: Sequence[str] = ()) -> DataFrame:
     """Parse Kafka rows and combine what each user browsed. One row per (Arrow batch, shard), columns as PACKED."""
-    return messages.select("value", "topic", "partition", "offset").mapInArrow(combiner(shards, event_types), PACKED)
+    return messages.select(*MESSAGE_COLUMNS).mapInArrow(combiner(shards, event_types), PACKED)
 
 
 def combiner(shards: int, event_types: Sequence[str]) -> Callable[[Batches], Batches]:
     """Return the function over Arrow batches that does it."""
+    sql = _sightings_sql(event_types)
 
-    def combine(seen: pa.Table) -> pa.Table:
-        # Filtered here, since DuckDB would work out the event and the brand twice for a condition on the brand.
-        return _pack_shards(sightings.merge(seen.filter(pc.is_valid(seen["brand"]))), shards)
+    def combine(batches: Batches) -> Batches:
+        for seen in over_message_batches(sql, batches):
+            # Filtered here, since DuckDB would work out the event and the brand twice for a condition on the brand.
+            browsed = sightings.merge(seen.filter(pc.is_valid(seen["brand"])))
+            yield from _pack_shards(browsed, shards).to_batches()
 
-    return over_message_batches(_sightings_sql(event_types), combine)
+    return combine
 
 
 def update_brand_state(combined: DataFrame, limit: int) -> DataFrame:
-    """Merge combined messages into the state. One row per (micro-batch, user_id) touched, schemas.USER_BRANDS."""
-    touched = combined.groupBy("shard").transformWithState(
+    """Merge combined messages into the state. One row per (micro-batch, shard) touched, columns as PACKED."""
+    return combined.groupBy("shard").transformWithState(
         statefulProcessor=RecentBrands(limit), outputStructType=PACKED, outputMode="update", timeMode="none"
     )
-    return touched.mapInArrow(unpack_lists, USER_BRANDS)
 
 
-def unpack_lists(batches: Batches) -> Batches:
-    """Turn packed sightings into one row per user, schemas.USER_BRANDS."""
-    for batch in batches:
-        yield sightings.brand_lists(sightings.unpack(batch["packed"].to_pylist()))
+def brand_list_maker(**told: pa.Scalar) -> MakeRows:
+    """Return the function that turns packed sightings into one row per user, schemas.USER_BRANDS, and what is told."""
+
+    def make(batches: Batches) -> Iterator[tuple[pa.Table]]:
+        for batch in batches:
+            lists = pa.Table.from_batches([sightings.brand_lists(sightings.unpack(batch["packed"].to_pylist()))])
+            for name, value in told.items():
+                lists = lists.append_column(name, pa.repeat(value, len(lists)))
+            yield (lists,)
+
+    return make
 
 
 def _covered() -> dict[int, int]:

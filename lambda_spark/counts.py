@@ -4,7 +4,6 @@ from collections import Counter
 from pathlib import Path
 
 import deltalake
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from lambda_spark import tables
@@ -39,8 +38,7 @@ def growth(before: Counts, after: Counts, received: int | None = None) -> Counts
 def _row_count(root: Path) -> int:
     if not tables.exists(root, EVENTS):
         return 0
-    files = pa.table(deltalake.DeltaTable(tables.path_of(root, EVENTS)).get_add_actions(flatten=True))
-    return pc.sum(files["num_records"]).as_py() or 0
+    return pc.sum(tables.files_of(root, EVENTS)["num_records"]).as_py() or 0
 
 
 def _rejected(root: Path) -> Counter[str]:

@@ -1,67 +1,66 @@
 """From raw messages and files to events: the Spark side of the rule in lambda_spark.parsing."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timezone
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame
 
 from lambda_spark import parsing
 from lambda_spark.file_lines import read_lines
-from lambda_spark.file_ranges import FileRange, plan_ranges
+from lambda_spark.file_ranges import FileRange
 from lambda_spark.schemas import PARSED
 
 Batches = Iterator[pa.RecordBatch]
 
+# What the rule takes of the Kafka source's columns.
+MESSAGE_COLUMNS = ("value", "topic", "partition", "offset")
+
 
 def parse_messages(messages: DataFrame) -> DataFrame:
     """Parse Kafka rows (value, topic, partition, offset). One row per message, schemas.PARSED."""
-    return messages.select("value", "topic", "partition", "offset").mapInArrow(_parse_message_batches, PARSED)
-
-
-def parse_file(spark: SparkSession, path: Path) -> DataFrame:
-    """Parse an event file, a task per range. One row per record, schemas.PARSED; raises EventFileError."""
-    ranges = plan_ranges(path)
 
     def parse(batches: Batches) -> Batches:
-        for batch in batches:
-            for number in batch["id"].to_pylist():
-                yield from parse_range(ranges[number])
+        for parsed in over_message_batches(parsing.PARSE_MESSAGES, batches):
+            yield from parsed.to_batches()
 
-    return spark.range(0, len(ranges), numPartitions=len(ranges)).mapInArrow(parse, PARSED)
+    return messages.select(*MESSAGE_COLUMNS).mapInArrow(parse, PARSED)
 
 
-def parse_range(part: FileRange) -> Batches:
-    """Parse a range of an event file, without Spark. Rows as in schemas.PARSED; raises EventFileError."""
+def parse_range(part: FileRange) -> Iterator[pa.Table]:
+    """Parse a range of an event file. Rows as in schemas.PARSED; raises EventFileError."""
     connection = parsing.connect()
     for lines in read_lines(part):
-        yield from parsing.run(connection, parsing.PARSE_LINES, lines=lines).to_batches()
+        yield parsing.run(connection, parsing.PARSE_LINES, lines=lines)
 
 
-def filter_events(parsed: DataFrame) -> DataFrame:
-    """Keep what is an event, schemas.EVENTS."""
-    return parsed.where(F.col("reason").isNull()).drop("value", "reason")
+def divide_messages(batches: Batches) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Parse Kafka rows, and divide them as `divide` does."""
+    return map(divide, over_message_batches(parsing.PARSE_MESSAGES, batches))
 
 
-def filter_rejected(parsed: DataFrame) -> DataFrame:
-    """Keep what is no event, stamped with the time of rejection, schemas.REJECTED_EVENTS."""
-    rejected = parsed.where(F.col("reason").isNotNull())
-    return rejected.select("value", "reason", *parsing.SOURCE_COLUMNS, F.current_timestamp().alias("rejected_at"))
+def range_divider(ranges: Sequence[FileRange]) -> Callable[[Batches], Iterator[tuple[pa.Table, pa.Table]]]:
+    """Return the function that parses the ranges named by rows of numbers (id), and divides them as `divide`."""
 
-
-def over_message_batches(
-    sql: str, finish: Callable[[pa.Table], pa.Table] | None = None
-) -> Callable[[Batches], Batches]:
-    """Return a mapInArrow function that runs `sql` over each batch of Kafka rows, then `finish` over its answer."""
-
-    def run(batches: Batches) -> Batches:
-        connection = parsing.connect()
+    def divide_ranges(batches: Batches) -> Iterator[tuple[pa.Table, pa.Table]]:
         for batch in batches:
-            answer = parsing.run(connection, sql, messages=parsing.message_table([batch]))
-            yield from (finish(answer) if finish else answer).to_batches()
+            for number in batch["id"].to_pylist():
+                yield from map(divide, parse_range(ranges[number]))
 
-    return run
+    return divide_ranges
 
 
-_parse_message_batches = over_message_batches(parsing.PARSE_MESSAGES)
+def divide(parsed: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Divide what was parsed into what is no event, schemas.REJECTED_EVENTS, and events, schemas.EVENTS."""
+    is_event = pc.is_null(parsed["reason"])
+    rejected = parsed.filter(pc.invert(is_event)).select(["value", "reason", *parsing.SOURCE_COLUMNS])
+    rejected_at = pa.repeat(pa.scalar(datetime.now(timezone.utc), pa.timestamp("us", tz="UTC")), len(rejected))
+    return rejected.append_column("rejected_at", rejected_at), parsed.filter(is_event).drop_columns(["value", "reason"])
+
+
+def over_message_batches(sql: str, batches: Batches) -> Iterator[pa.Table]:
+    """Run `sql` over each batch of Kafka rows, as the relation `messages`."""
+    connection = parsing.connect()
+    for batch in batches:
+        yield parsing.run(connection, sql, messages=parsing.message_table([batch]))

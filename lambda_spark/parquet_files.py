@@ -1,10 +1,10 @@
-"""The Parquet files of a Delta table, written by Spark's tasks over Arrow batches; the driver commits them to the log.
+"""The Parquet files of Delta tables, written by Spark's tasks over Arrow batches; the driver commits them to the logs.
 
 Spark's own Delta writer takes 0.3 to 0.8 s for a commit, however small, and passes each row through the JVM once more.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,18 +15,22 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
-# What the log has to know of a file. One row per file; `partition_value` is that of the table's only partition column.
-WRITTEN = "path string, size bigint, partition_value string, row_count bigint, stats string"
+# What the log has to know of a file. One row per file: the place of its table among those that are written to, and the
+# value of the table's only partition column.
+WRITTEN = "place int, path string, size bigint, partition_value string, stats string"
 
 _WRITTEN_IN_ARROW = pa.schema(
     [
+        ("place", pa.int32()),
         ("path", pa.string()),
         ("size", pa.int64()),
         ("partition_value", pa.string()),
-        ("row_count", pa.int64()),
         ("stats", pa.string()),
     ]
 )
+
+# Makes the rows of the tables out of batches: each time one Arrow table for each of them, in their order.
+MakeRows = Callable[[Iterator[pa.RecordBatch]], Iterator[Sequence[pa.Table]]]
 
 # Rows that a task holds before it writes them as a row group of each file: 100 MB or so.
 _ROWS_HELD = 500_000
@@ -43,8 +47,9 @@ class Target(NamedTuple):
 class FileWriter:
     """Writes what it is given to one file per partition value; `finish` tells of them, columns as WRITTEN."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, place: int = 0) -> None:
         self._target = target
+        self._place = place
         self._held: list[pa.Table] = []
         self._writers: dict[str | None, tuple[str, pq.ParquetWriter]] = {}
 
@@ -87,22 +92,26 @@ class FileWriter:
         file = Path(self._target.folder, path)
         metadata = pq.read_metadata(file)
         return {
+            "place": self._place,
             "path": path,
             "size": file.stat().st_size,
             "partition_value": value,
-            "row_count": metadata.num_rows,
             "stats": json.dumps(_statistics(metadata)),
         }
 
 
-def write_files(rows: DataFrame, target: Target) -> DataFrame:
-    """Write the rows when the answer is collected, which has one row per file, columns as WRITTEN."""
+def write_files(rows: DataFrame, targets: Mapping[int, Target], make_rows: MakeRows) -> DataFrame:
+    """Make the rows of the targets, given by their place, and write them when the answer is collected.
+
+    One row per file, columns as WRITTEN.
+    """
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        writer = FileWriter(target)
-        for batch in batches:
-            writer.write(pa.Table.from_batches([batch]))
-        yield writer.finish()
+        writers = [FileWriter(target, place) for place, target in targets.items()]
+        for tables in make_rows(batches):
+            for place, writer in zip(targets, writers, strict=True):
+                writer.write(tables[place])
+        yield from (writer.finish() for writer in writers)
 
     return rows.mapInArrow(write, WRITTEN)
 

@@ -1,9 +1,9 @@
 """The whole story, one function per job: master dataset, batch views, realtime view, serving view."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -11,15 +11,19 @@ from lambda_spark import brand_state, counts, events, handover, kafka_source, st
 from lambda_spark.activity import filter_range
 from lambda_spark.checkpoints import Offsets, batch_offsets, count_between
 from lambda_spark.errors import UnknownUserError
+from lambda_spark.file_ranges import plan_ranges
 from lambda_spark.files import check_event_file, file_id
 from lambda_spark.kafka import check_topic
 from lambda_spark.recommendations import RecommendationRule, recommendations
 from lambda_spark.settings import Settings
 from lambda_spark.streams import Watch
 from lambda_spark.summary import Counts
-from lambda_spark.tables import EVENTS, RECENT_BRANDS, RECOMMENDATIONS, REJECTED_EVENTS, TRENDS, USER_BRANDS
+from lambda_spark.tables import EVENTS, MASTER_DATASET, RECENT_BRANDS, RECOMMENDATIONS, TRENDS, USER_BRANDS
 from lambda_spark.time_ranges import TimeRange
 from lambda_spark.trend_windows import Answer
+
+# A task writes a file for each day: more of them would be faster in a large micro-batch, and leave more small files.
+_MESSAGES_PER_TASK = 150_000
 
 
 def ingest_topic(spark: SparkSession, settings: Settings, available_now: bool, watch: Watch | None = None) -> Counts:
@@ -30,14 +34,15 @@ def ingest_topic(spark: SparkSession, settings: Settings, available_now: bool, w
     before = counts.master_dataset_counts(root)
     messages = kafka_source.stream_messages(spark, settings.kafka, settings.ingest.max_messages_per_trigger)
 
-    def store(parsed: DataFrame, batch_id: int) -> None:
+    def store(received: DataFrame, batch_id: int) -> None:
         start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
         writer, lineage = f"ingest/{streams.query_id(checkpoint)}", handover.reach(settings.kafka.topic, end)
-        _store(parsed, root, writer, batch_id, count_between(start, end), lineage)
+        rows = received.coalesce(count_between(start, end) // _MESSAGES_PER_TASK + 1)
+        tables.append_once(rows, events.divide_messages, root, MASTER_DATASET, writer, batch_id, lineage)
         if watch:
-            watch(parsed, batch_id, start, end)
+            watch(received, batch_id, start, end)
 
-    stream = events.parse_messages(messages).writeStream.foreachBatch(store)
+    stream = messages.select(*events.MESSAGE_COLUMNS).writeStream.foreachBatch(store)
     received = streams.run_stream(stream, checkpoint, None if available_now else settings.ingest.trigger)
     return counts.growth(before, counts.master_dataset_counts(root), received)
 
@@ -53,7 +58,9 @@ def ingest_files(spark: SparkSession, settings: Settings, files: Sequence[Path])
     _create_master_dataset(spark, root)
     before = counts.master_dataset_counts(root)
     for file in files:
-        _store(events.parse_file(spark, file), root, f"file/{file_id(file)}", 0)
+        ranges = plan_ranges(file)
+        numbers = spark.range(0, len(ranges), numPartitions=len(ranges))
+        tables.append_once(numbers, events.range_divider(ranges), root, MASTER_DATASET, f"file/{file_id(file)}", 0)
     return counts.growth(before, counts.master_dataset_counts(root))
 
 
@@ -69,14 +76,14 @@ def speed_stream(spark: SparkSession, settings: Settings, available_now: bool, w
 
     dropped = handover.dropped_offsets(root, topic)
 
-    def append(lists: DataFrame, batch_id: int) -> None:
+    def append(packed: DataFrame, batch_id: int) -> None:
         nonlocal dropped
         start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
-        rows = lists.transform(_with_batch, batch_id, topic, end)
+        lists = brand_state.brand_list_maker(**_batch_columns(batch_id, topic, end))
         writer, lineage = f"speed/{streams.query_id(checkpoint)}", handover.reach(topic, dropped)
-        if tables.append_once(rows, root, RECENT_BRANDS, writer, batch_id, lineage) is None:
+        if not tables.append_once(packed, lists, root, [RECENT_BRANDS], writer, batch_id, lineage):
             # A run that died before its checkpoint stored the batch; unless the rows are read, the state lacks it.
-            rows.write.format("noop").mode("append").save()
+            packed.write.format("noop").mode("append").save()
         if watch:
             watch(tables.read(spark, root, RECENT_BRANDS).where(F.col("batch_id") == batch_id), batch_id, start, end)
         dropped = handover.drop_covered(spark, root, topic, settings.brands, dropped)
@@ -134,34 +141,22 @@ def recommend(
     rule = RecommendationRule(**settings.recommendations.model_dump())
     rows = recommendations(trending, brands, filter_range(all_events, request.range), rule)
     tables.replace(rows, root, RECOMMENDATIONS, where)
-    notes = request.notes + views.uncovered_events(spark, root) + handover.hole(root)
+    notes = request.notes + views.uncovered_events(root) + handover.hole(root)
     return Answer(request._replace(notes=notes), tables.read(spark, root, RECOMMENDATIONS).where(where))
 
 
 def _create_master_dataset(spark: SparkSession, root: Path) -> None:
-    for table in (EVENTS, REJECTED_EVENTS):
+    for table in MASTER_DATASET:
         tables.create(spark, root, table)
 
 
-def _store(
-    parsed: DataFrame,
-    root: Path,
-    writer: str,
-    number: int,
-    received: int | None = None,
-    lineage: Mapping[str, Any] | None = None,
-) -> None:
-    """Append what was parsed to the two tables; where all that was received is stored, nothing was rejected."""
-    stored = tables.append_once(events.filter_events(parsed), root, EVENTS, writer, number, lineage)
-    if stored is None or stored != received:
-        tables.append_once(events.filter_rejected(parsed), root, REJECTED_EVENTS, writer, number)
-
-
-def _with_batch(lists: DataFrame, batch_id: int, topic: str, reached: Offsets) -> DataFrame:
-    """Add where the lists come from, as schemas.RECENT_BRANDS says."""
-    offsets = F.create_map(*(F.lit(number) for item in reached.items() for number in item)).cast("map<int, bigint>")
-    source = {"source_topic": F.lit(topic), "source_offsets": offsets}
-    return lists.withColumns({"batch_id": F.lit(batch_id).cast("bigint"), **source})
+def _batch_columns(batch_id: int, topic: str, reached: Offsets) -> dict[str, pa.Scalar]:
+    """Return where the lists of a micro-batch come from, as schemas.RECENT_BRANDS says."""
+    return {
+        "batch_id": pa.scalar(batch_id, pa.int64()),
+        "source_topic": pa.scalar(topic),
+        "source_offsets": pa.scalar(list(reached.items()), pa.map_(pa.int32(), pa.int64())),
+    }
 
 
 def _check_known(all_events: DataFrame, users: Sequence[int]) -> None:

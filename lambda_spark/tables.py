@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 
 from lambda_spark import schemas
 from lambda_spark.errors import NotComputedError
-from lambda_spark.parquet_files import Target, write_files
+from lambda_spark.parquet_files import MakeRows, Target, write_files
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Table:
 
 EVENTS = Table("events", schemas.EVENTS, "jobs/ingest_events.py", "event_date", is_log=True)
 REJECTED_EVENTS = Table("rejected_events", schemas.REJECTED_EVENTS, "jobs/ingest_events.py", is_log=True)
+# As jobs/ingest_events.py writes them; the events last, since their log says how far the topic is stored.
+MASTER_DATASET = (REJECTED_EVENTS, EVENTS)
 PRODUCT_ACTIVITY = Table("product_activity", schemas.PRODUCT_ACTIVITY, "jobs/batch_trends.py")
 TRENDS = Table("trends", schemas.TRENDS, "jobs/batch_trends.py")
 USER_BRANDS = Table("user_brands", schemas.USER_BRANDS, "jobs/batch_brands.py")
@@ -79,6 +81,11 @@ def version_of(root: Path, table: Table) -> int:
     return deltalake.DeltaTable(path_of(root, table)).version()
 
 
+def files_of(root: Path, table: Table, version: int | None = None) -> pa.Table:
+    """Return the table's files, or those of a version, with partition values and statistics. One row per file."""
+    return pa.table(deltalake.DeltaTable(path_of(root, table), version).get_add_actions(flatten=True))
+
+
 def read_changes(spark: SparkSession, root: Path, log: Table, after: int, until: int) -> DataFrame:
     """Read the rows that were appended to a log after one version, up to and with another."""
     reader = spark.read.format("delta").option("readChangeFeed", "true")
@@ -94,28 +101,32 @@ def target_of(root: Path, table: Table) -> Target:
 
 def append_once(
     rows: DataFrame,
+    make_rows: MakeRows,
     root: Path,
-    table: Table,
+    tables: Sequence[Table],
     application: str,
     number: int,
     lineage: Mapping[str, Any] | None = None,
-) -> int | None:
-    """Append the rows, unless the application has appended under this number (or a larger one) before.
+) -> bool:
+    """Append to the tables what is made of the rows, unless the application has done so under this number, or a larger.
 
-    Returns the number of rows, or None where they were there already and nothing has been read.
+    The last table is committed last, empty or not, so that its log says whether all is done. Returns whether anything
+    was to do; else nothing has been read.
     """
-    delta = deltalake.DeltaTable(path_of(root, table))
-    last = delta.transaction_version(application)
-    if last is not None and last >= number:
-        return None
-    if table.partitioned_by:
-        # Else every task writes a file for every partition: that doubles the cost of a batch that spans a month.
-        tasks = int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions")))
-        rows = rows.repartition(tasks, table.partitioned_by)
-    files = write_files(rows, target_of(root, table)).collect()
+    logs = [deltalake.DeltaTable(path_of(root, table)) for table in tables]
+    last = [log.transaction_version(application) for log in logs]
+    done = [version is not None and version >= number for version in last]
+    if done[-1]:
+        return False
+    targets = {place: target_of(root, table) for place, table in enumerate(tables) if not done[place]}
+    files = write_files(rows, targets, make_rows).collect()
     told = {"userMetadata": json.dumps(lineage)} if lineage is not None else None
-    commit_files(delta, table, files, CommitProperties(told, app_transactions=[Transaction(application, number)]))
-    return sum(int(file.row_count) for file in files)
+    commit = CommitProperties(told, app_transactions=[Transaction(application, number)])
+    for place in targets:
+        written = [file for file in files if file.place == place]
+        if written or tables[place] == tables[-1]:
+            commit_files(logs[place], tables[place], written, commit)
+    return True
 
 
 def commit_files(delta: deltalake.DeltaTable, table: Table, files: Sequence[Row], commit: CommitProperties) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import deltalake
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -80,8 +82,8 @@ def update_trends(spark: SparkSession, root: Path, settings: TrendSettings, even
     lineage = {views.EVENTS_VERSION: events_version, "rule": _rule_settings(settings)}
     before = tables.lineage_of(root, TRENDS)
     if before and before["rule"] == lineage["rule"]:
-        changed = views.changed_days(spark, root, before[views.EVENTS_VERSION], events_version)
-        present = _stored_windows(spark, root)
+        changed = views.changed_days(root, before[views.EVENTS_VERSION], events_version)
+        present = _stored_windows(root)
         windows = [w for w in windows if w not in present or any(w.start.date() <= d < w.end.date() for d in changed)]
     if windows:
         rows = compute_trends(spark, root, settings, windows, "day")
@@ -100,15 +102,18 @@ def _activity(spark: SparkSession, root: Path, span: TimeRange, bucket: str) -> 
     """Return the counts of a span, one row per (bucket_at, product_id), from the batch view where it has them."""
     size = parse_bucket(bucket)
     is_whole_days = size == DAY and span.start.timestamp() % DAY.total_seconds() == 0
-    if is_whole_days and views.covers_all_events(spark, root, PRODUCT_ACTIVITY):
+    if is_whole_days and views.covers_all_events(root, PRODUCT_ACTIVITY):
         days = F.col("event_date").between(F.lit(span.start.date()), F.lit((span.end - DAY).date()))
         return activity.daily_buckets(tables.read(spark, root, PRODUCT_ACTIVITY).where(days))
     return activity.bucket_activity(tables.read(spark, root, EVENTS), span, size)
 
 
-def _stored_windows(spark: SparkSession, root: Path) -> set[TimeRange]:
-    rows = tables.read(spark, root, TRENDS).where("bucket = 'day'").select("window_from", "window_to").distinct()
-    return {TimeRange(*(instant.astimezone(UTC) for instant in row)) for row in rows.collect()}
+def _stored_windows(root: Path) -> set[TimeRange]:
+    # Without Spark: its first query of a process takes seconds, and most of the time there is nothing to do.
+    columns = ["bucket", "window_from", "window_to"]
+    rows = deltalake.DeltaTable(tables.path_of(root, TRENDS)).to_pyarrow_table(columns=columns)
+    windows = rows.filter(pc.equal(rows["bucket"], "day")).group_by(columns).aggregate([])
+    return {TimeRange(row["window_from"], row["window_to"]) for row in windows.to_pylist()}
 
 
 def windows_condition(windows: Sequence[TimeRange]) -> str:

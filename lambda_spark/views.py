@@ -3,8 +3,6 @@
 from datetime import date, datetime
 from pathlib import Path
 
-import deltalake
-import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -19,6 +17,8 @@ from lambda_spark.time_ranges import DayHeld
 # The key of a view's lineage: the version of `events` that it covers.
 EVENTS_VERSION = "events_version"
 
+_DAY = "partition.event_date"
+
 
 def days_held(root: Path) -> list[DayHeld]:
     """Return the days of which the master dataset holds events, from Delta's own statistics: nothing is read.
@@ -26,46 +26,41 @@ def days_held(root: Path) -> list[DayHeld]:
     Raises NotComputedError where there is no event yet.
     """
     if tables.exists(root, EVENTS):
-        files = pa.table(deltalake.DeltaTable(tables.path_of(root, EVENTS)).get_add_actions(flatten=True))
-        by_day = files.group_by("partition.event_date").aggregate(
-            [("min.event_time", "min"), ("max.event_time", "max")]
-        )
-        rows = by_day.sort_by("partition.event_date").to_pylist()
+        aggregates = [("min.event_time", "min"), ("max.event_time", "max")]
+        rows = tables.files_of(root, EVENTS).group_by(_DAY).aggregate(aggregates).sort_by(_DAY).to_pylist()
         if rows:
-            return [
-                DayHeld(row["partition.event_date"], row["min.event_time_min"], row["max.event_time_max"])
-                for row in rows
-            ]
+            return [DayHeld(row[_DAY], row["min.event_time_min"], row["max.event_time_max"]) for row in rows]
     raise NotComputedError(f"There are no events in {root} yet: run {EVENTS.written_by} first.")
 
 
-def changed_days(spark: SparkSession, root: Path, after: int, until: int) -> list[date]:
-    """Return the days that events were added to after one version of the master dataset, up to and with another."""
+def changed_days(root: Path, after: int, until: int) -> list[date]:
+    """Return the days that events were added to after one version of the master dataset, up to and with another.
+
+    A log only grows, so these are the days with more events than before, whatever became of its files.
+    """
     if after >= until:
         return []
-    changes = tables.read_changes(spark, root, EVENTS, after, until)
-    return [row.event_date for row in changes.select("event_date").distinct().orderBy("event_date").collect()]
+    before, now = (_event_counts(root, version) for version in (after, until))
+    return sorted(day for day, count in now.items() if count != before.get(day))
 
 
-def covers_all_events(spark: SparkSession, root: Path, view: Table) -> bool:
+def covers_all_events(root: Path, view: Table) -> bool:
     """Say whether no event has come to the master dataset since the view was computed."""
     lineage = tables.lineage_of(root, view)
-    return lineage is not None and not changed_days(
-        spark, root, lineage[EVENTS_VERSION], tables.version_of(root, EVENTS)
-    )
+    return lineage is not None and not changed_days(root, lineage[EVENTS_VERSION], tables.version_of(root, EVENTS))
 
 
 def update_product_activity(spark: SparkSession, root: Path) -> int:
     """Recompute the days that events were added to since; return the version of `events` that the view covers now."""
     version = tables.version_of(root, EVENTS)
     lineage = tables.lineage_of(root, PRODUCT_ACTIVITY)
-    events = tables.read(spark, root, EVENTS, version)
     if lineage is None:
+        events = tables.read(spark, root, EVENTS, version)
         tables.replace(activity.product_activity(events), root, PRODUCT_ACTIVITY, "true", {EVENTS_VERSION: version})
-    elif days := changed_days(spark, root, lineage[EVENTS_VERSION], version):
-        touched = activity.product_activity(events.where(F.col("event_date").isin(days)))
+    elif days := changed_days(root, lineage[EVENTS_VERSION], version):
+        events = tables.read(spark, root, EVENTS, version).where(F.col("event_date").isin(days))
         where = "event_date IN ({})".format(", ".join(f"DATE '{day}'" for day in days))
-        tables.replace(touched, root, PRODUCT_ACTIVITY, where, {EVENTS_VERSION: version})
+        tables.replace(activity.product_activity(events), root, PRODUCT_ACTIVITY, where, {EVENTS_VERSION: version})
     return version
 
 
@@ -111,13 +106,18 @@ def present_brands(spark: SparkSession, root: Path, limit: int) -> DataFrame:
     return recent_brands.merge_brand_lists(_brand_views(spark, root), limit)
 
 
-def uncovered_events(spark: SparkSession, root: Path) -> tuple[str, ...]:
+def uncovered_events(root: Path) -> tuple[str, ...]:
     """Return what to say where events may be in neither view of recent brands: the stream never sees those of files."""
-    files = pa.table(deltalake.DeltaTable(tables.path_of(root, EVENTS)).get_add_actions(flatten=True))
+    files = tables.files_of(root, EVENTS)
     from_topic, all_rows = (pc.sum(files[name]).as_py() for name in ("null_count.source_file", "num_records"))
-    if from_topic != all_rows and not covers_all_events(spark, root, USER_BRANDS):
+    if from_topic != all_rows and not covers_all_events(root, USER_BRANDS):
         return (f"Events that came from files are not all in user_brands yet: run {USER_BRANDS.written_by}.",)
     return ()
+
+
+def _event_counts(root: Path, version: int) -> dict[date, int]:
+    rows = tables.files_of(root, EVENTS, version).group_by(_DAY).aggregate([("num_records", "sum")]).to_pylist()
+    return {row[_DAY]: row["num_records_sum"] for row in rows}
 
 
 def _brand_views(spark: SparkSession, root: Path) -> list[DataFrame]:

@@ -15,7 +15,7 @@ from pyspark.sql.streaming import TwsTester
 from test_sightings import NASTY, Lists, lists_of, table_of
 
 from lambda_spark import brand_state, sightings
-from lambda_spark.brand_state import RecentBrands, combiner, unpack_lists
+from lambda_spark.brand_state import RecentBrands, brand_list_maker, combiner
 
 LIMIT = 50
 
@@ -200,7 +200,7 @@ def test_nasty_names_pass_through_combiner_state_and_output(shard: TwsTester) ->
     [row] = combiner(1, ())(iter([kafka_rows([message(1, name, 5) for name in nasty])]))
     for _ in range(2):  # once into an empty state, once out of it
         [answer] = shard.test(0, [Row(shard=0, packed=packed) for packed in row["packed"].to_pylist()])
-    [output] = unpack_lists(iter([pa.record_batch([pa.array([answer.packed])], ["packed"])]))
+    [[output]] = brand_list_maker()(iter([pa.record_batch([pa.array([answer.packed])], ["packed"])]))
     [user] = output.to_pylist()
     assert user["user_id"] == 1
     assert user["brands"] == [
@@ -224,7 +224,9 @@ def test_the_output_has_one_row_per_user_and_none_for_an_empty_batch() -> None:
         sightings.pack(table_of(users)) for users in ({1: {"apple": 5}, -2: {"sony": 7, "lg": -3}}, {3: {"lg": 0}})
     ]
     batches = [pa.record_batch([pa.array(column, pa.binary())], ["packed"]) for column in (packed, [])]
-    full, empty = unpack_lists(iter(batches))
+    [full], [empty] = brand_list_maker(batch_id=pa.scalar(7))(iter(batches))
+    assert full["batch_id"].to_pylist() == [7, 7, 7]
+    full = full.drop_columns("batch_id")
     instants = {seen: EPOCH + timedelta(microseconds=seen) for seen in (5, 7, -3, 0)}
     assert full.to_pylist() == [
         {"user_id": 1, "brands": [{"brand": "apple", "last_seen_at": instants[5]}]},
@@ -238,4 +240,4 @@ def test_the_output_has_one_row_per_user_and_none_for_an_empty_batch() -> None:
         {"user_id": 3, "brands": [{"brand": "lg", "last_seen_at": instants[0]}]},
     ]
     assert empty.num_rows == 0
-    assert empty.schema == full.schema
+    assert empty.drop_columns("batch_id").schema == full.schema

@@ -4,16 +4,17 @@ import json
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from conftest import NewSettings
+from deltalake import CommitProperties, DeltaTable
 from helpers import contents, event, random_events, send, versions, write_events
 from kafka import KafkaAdminClient, TopicPartition
 from pyspark.errors import StreamingQueryException
-from pyspark.sql import SparkSession
+from pyspark.sql import Row, SparkSession
 
 from lambda_spark import pipelines, tables
 from lambda_spark.kafka import message_count
@@ -132,16 +133,21 @@ def test_failures_after_either_commit_change_nothing_in_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = new_root()
-    append_once = tables.append_once
-    for table, batch_id in ((EVENTS, 0), (REJECTED_EVENTS, 1)):
+    commit_files = tables.commit_files
+    for table, batch_id in ((REJECTED_EVENTS, 0), (EVENTS, 0), (REJECTED_EVENTS, 1), (EVENTS, 1)):
 
-        def fail(*arguments: object, table: tables.Table = table, batch_id: int = batch_id) -> int | None:
-            stored = append_once(*arguments)
-            if (arguments[2], arguments[4]) == (table, batch_id):
+        def fail(
+            log: DeltaTable,
+            target: tables.Table,
+            files: Sequence[Row],
+            commit: CommitProperties,
+            plan: tuple[tables.Table, int] = (table, batch_id),
+        ) -> None:
+            commit_files(log, target, files, commit)
+            if (target, commit.app_transactions[0].version) == plan:
                 raise OSError("pulled the plug")
-            return stored
 
-        monkeypatch.setattr(tables, "append_once", fail)
+        monkeypatch.setattr(tables, "commit_files", fail)
         with pytest.raises(StreamingQueryException, match="pulled the plug"):
             pipelines.ingest_topic(spark, settings, available_now=True)
     monkeypatch.undo()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
 from lambda_spark import parsing
-from lambda_spark.events import filter_events, filter_rejected, parse_file, parse_messages, parse_range
+from lambda_spark.events import divide_messages, parse_messages, parse_range
 from lambda_spark.file_ranges import plan_ranges
 from lambda_spark.files import read_records
 from lambda_spark.parsing import PARSE_LINES, PARSE_MESSAGES
@@ -414,7 +414,7 @@ def test_the_two_exports_of_the_electronics_shop_hold_the_same_events(real_file:
     assert all(user_id > 10**18 for *_, user_id, _ in ours)
 
 
-def test_a_file_in_ranges_is_parsed_line_by_line_as_it_is_read(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_file_in_ranges_is_parsed_line_by_line_as_it_is_read(tmp_path: Path) -> None:
     odd = ["", "no event", '"two\nlines"', ",".join(GOOD.values()).replace("489.07", "cheap"), ",,,,,,,,"]
     lines = [*[",".join(GOOD.values())] * 500, *odd] * 3
     path = tmp_path / "month.csv"
@@ -427,22 +427,19 @@ def test_a_file_in_ranges_is_parsed_line_by_line_as_it_is_read(spark: SparkSessi
     ranges = plan_ranges(path, size=50_000)
     assert len(ranges) > 2
     assert [row for part in ranges for batch in parse_range(part) for row in batch.to_pylist()] == expected
-    through_spark = parse_file(spark, path)
-    assert through_spark.schema == spark.createDataFrame([], PARSED).schema
-    rows = [(row.source_line, row.reason, row.value) for row in through_spark.collect()]
-    assert rows == [(row["source_line"], row["reason"], row["value"]) for row in expected]
 
 
-def test_through_spark_events_and_rejected_keep_their_contracts(spark: SparkSession) -> None:
+def test_events_and_rejected_keep_their_contracts(spark: SparkSession) -> None:
     values = [RAW, None, as_message(brand="a\x00😀", user_id=2**63 - 1), b"\xff", as_message(event_time="soon")]
     rows = [(value, "shop-events", 0, offset) for offset, value in enumerate(values)]
-    parsed_rows = parse_messages(spark.createDataFrame(rows, KAFKA_ROWS).coalesce(1)).cache()
+    messages = spark.createDataFrame(rows, KAFKA_ROWS).coalesce(1)
+    assert parse_messages(messages).schema == spark.createDataFrame([], PARSED).schema
+    [(rejected, events)] = divide_messages(iter(messages.toArrow().to_batches()))
     expected = [tuple(row[name] for name in spark.createDataFrame([], EVENTS).columns) for row in parse(values[:3:2])]
     expected = [(*row[:11], 0, offset, *row[13:]) for row, offset in zip(expected, (0, 2), strict=True)]
-    assert_df_equality(filter_events(parsed_rows), spark.createDataFrame(expected, EVENTS), ignore_row_order=True)
-    rejected = filter_rejected(parsed_rows)
-    assert rejected.drop("rejected_at").schema == spark.createDataFrame([], REJECTED_EVENTS).drop("rejected_at").schema
-    assert {(row.value, row.reason, row.source_offset) for row in rejected.collect()} == {
+    assert_df_equality(spark.createDataFrame(events), spark.createDataFrame(expected, EVENTS))
+    assert spark.createDataFrame(rejected).schema == spark.createDataFrame([], REJECTED_EVENTS).schema
+    assert {(row["value"], row["reason"], row["source_offset"]) for row in rejected.to_pylist()} == {
         (None, Reason.EMPTY_MESSAGE.value, 1),
         (r"\xff", Reason.NOT_UTF8.value, 3),
         (as_message(event_time="soon").decode(), Reason.EVENT_TIME_MALFORMED.value, 4),

@@ -144,7 +144,7 @@ def test_views_that_lag_are_told_and_never_answer_for_the_past(
     later = [event("2020-03-12 12:00:00", 1, 1)]
     pipelines.ingest_files(spark, shop.settings, [write_events(tmp_path / "late.csv", late + later)])
     root, limit = shop.settings.data_root, shop.settings.brands
-    assert "run jobs/batch_brands.py" in views.uncovered_events(spark, root)[0]
+    assert "run jobs/batch_brands.py" in views.uncovered_events(root)[0]
     wanted = expected_lists([row for row in EVENTS + late if row["event_time"] < "2020-03-11"], limit=3)
     assert lists_of(views.brands_as_of(spark, root, limit, datetime(2020, 3, 11, tzinfo=timezone.utc))) == wanted
 

@@ -1,7 +1,9 @@
 """The Delta tables: made once, appended to once, replaced by condition, and telling what they were computed from."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 from pyspark.errors import AnalysisException, PySparkException
@@ -17,6 +19,13 @@ VIEW = Table("view", "number int, text string", "jobs/none.py")
 
 def rows(spark: SparkSession, *numbers: int, text: str = "x") -> DataFrame:
     return spark.createDataFrame([(number, text) for number in numbers], LOG.columns)
+
+
+def append(root: Path, rows: DataFrame, application: str, number: int) -> bool:
+    def as_they_are(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[pa.Table]]:
+        return ((pa.Table.from_batches([batch]),) for batch in batches)
+
+    return tables.append_once(rows, as_they_are, root, [LOG], application, number)
 
 
 def stored(spark: SparkSession, root: Path, table: Table) -> list[tuple[int, str]]:
@@ -47,12 +56,12 @@ def test_the_same_number_is_appended_once_for_each_application_and_a_log_tells_w
     spark: SparkSession, tmp_path: Path
 ) -> None:
     tables.create(spark, tmp_path, LOG)
-    assert tables.append_once(rows(spark, 1, 2), tmp_path, LOG, "one", 0) == 2
-    assert tables.append_once(rows(spark, 1, 2), tmp_path, LOG, "one", 0) is None
-    assert tables.append_once(rows(spark), tmp_path, LOG, "one", 1) == 0
-    assert tables.append_once(rows(spark, 9), tmp_path, LOG, "one", 0) is None
-    assert tables.append_once(rows(spark, 3), tmp_path, LOG, "other", 0) == 1
-    assert tables.append_once(rows(spark, 4), tmp_path, LOG, "one", 2) == 1
+    assert append(tmp_path, rows(spark, 1, 2), "one", 0)
+    assert not append(tmp_path, rows(spark, 1, 2), "one", 0)
+    assert append(tmp_path, rows(spark), "one", 1)
+    assert not append(tmp_path, rows(spark, 9), "one", 0)
+    assert append(tmp_path, rows(spark, 3), "other", 0)
+    assert append(tmp_path, rows(spark, 4), "one", 2)
     assert stored(spark, tmp_path, LOG) == [(1, "x"), (2, "x"), (3, "x"), (4, "x")]
     assert tables.version_of(tmp_path, LOG) == 4
     changes = tables.read_changes(spark, tmp_path, LOG, after=2, until=4).sort("number").collect()
@@ -62,7 +71,7 @@ def test_the_same_number_is_appended_once_for_each_application_and_a_log_tells_w
 
 def test_a_log_refuses_to_lose_rows(spark: SparkSession, tmp_path: Path) -> None:
     tables.create(spark, tmp_path, LOG)
-    tables.append_once(rows(spark, 1), tmp_path, LOG, "one", 0)
+    append(tmp_path, rows(spark, 1), "one", 0)
     with pytest.raises(PySparkException, match="append"):
         tables.replace(rows(spark), tmp_path, LOG, "true")
     assert stored(spark, tmp_path, LOG) == [(1, "x")]

@@ -9,13 +9,15 @@ from statistics import median, variance
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from chispa import assert_df_equality
 from pyspark.sql import DataFrame, Row, SparkSession
 
 from lambda_spark.activity import bucket_activity, daily_buckets, product_activity
-from lambda_spark.events import filter_events, parse_file
-from lambda_spark.schemas import PRODUCT_ACTIVITY, TRENDS
+from lambda_spark.events import divide, parse_range
+from lambda_spark.file_ranges import plan_ranges
+from lambda_spark.schemas import EVENTS, PRODUCT_ACTIVITY, TRENDS
 from lambda_spark.synthetic import planted_product_ids, write_month
 from lambda_spark.time_ranges import DayHeld, TimeRange, default_windows, parse_bucket, parse_instant
 from lambda_spark.trends import TrendRule, trends
@@ -343,11 +345,16 @@ def test_the_contract(spark: SparkSession, typed_activity: DataFrame) -> None:
 # --- real events
 
 
+def events_of(spark: SparkSession, path: Path) -> DataFrame:
+    parsed = (table for part in plan_ranges(path) for table in parse_range(part))
+    return spark.createDataFrame(pa.concat_tables(divide(table)[1] for table in parsed), EVENTS)
+
+
 def test_ten_minute_buckets_of_a_real_morning(spark: SparkSession, real_file: Callable[[str], Path]) -> None:
     path = real_file("rees46-multi-2019-10-01.csv")
     asked = TimeRange(parse_instant("2019-10-01"), parse_instant("2019-10-01T02:50:00"))
     size = parse_bucket("10 minutes")
-    activity = bucket_activity(filter_events(parse_file(spark, path)), asked, size)
+    activity = bucket_activity(events_of(spark, path), asked, size)
     rows = trends(activity, windows_frame(spark, [asked], size), 17, "10 minutes", rule(top=10_000)).collect()
 
     events = pd.read_csv(path).dropna(subset=["user_session"])
@@ -373,7 +380,7 @@ def test_the_planted_trends_of_the_generated_month_are_the_best(
     spark: SparkSession, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     write_month(tmp_path / "month.csv")
-    activity = daily_buckets(product_activity(filter_events(parse_file(spark, tmp_path / "month.csv")))).cache()
+    activity = daily_buckets(product_activity(events_of(spark, tmp_path / "month.csv"))).cache()
     days = [DayHeld((START + day * DAY).date(), START + day * DAY, START + (day + 1) * DAY) for day in range(30)]
     last_week = windows_frame(spark, default_windows(days, 7)[-1:])
     planted = set(planted_product_ids())
