@@ -1,6 +1,6 @@
 """Batch layer: the master dataset -> `user_brands`, everybody's recent brands, from what is new."""
 
-from lambda_spark import cli, console, pipelines
+from lambda_spark import answers, cli, pipelines
 from lambda_spark.session import get_spark
 
 
@@ -11,8 +11,8 @@ def main() -> None:
     options.add_argument("--rebuild", action="store_true", help="compute the view from the first event on")
     args = options.parse_args()
     settings = cli.load(args)
-    brands = pipelines.batch_brands(get_spark("batch-brands"), settings, args.rebuild)
-    console.print_brands(console.make_console(), brands.limit(5).collect(), settings.brands.limit)
+    pipelines.batch_brands(get_spark("batch-brands"), settings, args.rebuild)
+    answers.print_brands(settings.data_root, settings.brands)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ def main() -> None:
     names = ("days", "bucket", "rank_by", "top", "min_events")
     settings = cli.load(args, trends={name: getattr(args, name) for name in names})
     asked, spark = cli.asked_range(args, settings.trends.bucket), get_spark("batch-trends")
-    answer = pipelines.batch_trends(spark, settings, asked)
+    request = pipelines.batch_trends(spark, settings, asked)
     if args.show:
         watching.show_batch(spark, settings.data_root)
-    answers.print_trends(answer, settings.trends)
+    answers.print_trends(settings.data_root, request, settings.trends)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,30 @@
 """What the jobs of the batch and the serving layer print: the answer to a request, as much as a person can read."""
 
 import sys
+from pathlib import Path
 
 from pyspark.sql import functions as F
 
-from lambda_spark import console, export
-from lambda_spark.settings import TrendSettings
-from lambda_spark.trend_windows import Answer
+from lambda_spark import console, export, tables
+from lambda_spark.settings import BrandSettings, TrendSettings
+from lambda_spark.tables import USER_BRANDS
+from lambda_spark.time_ranges import Request
+from lambda_spark.trend_windows import Answer, best_trends
 
 TRENDS_SHOWN = 20
 USERS_SHOWN = 5
 
 
-def print_trends(answer: Answer, settings: TrendSettings) -> None:
-    """Print the best of the trends of a window."""
+def print_trends(root: Path, request: Request, settings: TrendSettings) -> None:
+    """Print the best of the stored trends of a window."""
     out = console.make_console()
-    console.print_notes(out, answer.request.notes)
-    console.print_trends(out, answer.rows.orderBy("rank").limit(TRENDS_SHOWN).collect(), settings.min_events)
+    console.print_notes(out, request.notes)
+    console.print_trends(out, best_trends(root, request, TRENDS_SHOWN), settings.min_events)
+
+
+def print_brands(root: Path, settings: BrandSettings) -> None:
+    """Print the stored brands of some users."""
+    console.print_brands(console.make_console(), tables.read_rows(root, USER_BRANDS, limit=USERS_SHOWN), settings.limit)
 
 
 def print_recommendations(answer: Answer, output: str) -> None:

@@ -25,7 +25,7 @@ from lambda_spark.settings import Settings
 from lambda_spark.summary import Counts, RunSummary
 from lambda_spark.synthetic import write_month
 from lambda_spark.time_ranges import TimeRange
-from lambda_spark.trend_windows import Answer
+from lambda_spark.trend_windows import Answer, best_trends
 from lambda_spark.words import Row
 
 MONTH = "generated-2019-11.csv"
@@ -83,7 +83,7 @@ def run_pipeline(settings: Settings, files: Sequence[Path], asked: TimeRange | N
     with step("ingest: topic to master dataset"):
         pipelines.ingest_topic(spark, settings, available_now=True)
     with step("batch: trends"):
-        trending = pipelines.batch_trends(spark, settings, asked)
+        pipelines.batch_trends(spark, settings, asked)
     with step("batch: brands of users"):
         pipelines.batch_brands(spark, settings)
     with step("speed: topic to recent brands"):
@@ -91,7 +91,7 @@ def run_pipeline(settings: Settings, files: Sequence[Path], asked: TimeRange | N
     with step("serve: recommendations"):
         recommended = pipelines.recommend(spark, settings, asked)
         brands = views.brands_as_of(spark, settings.data_root, settings.brands, recommended.request.range.end)
-        summary = summarise(settings, trending, recommended, brands, sent, seconds)
+        summary = summarise(settings, recommended, brands, sent, seconds)
     print_summary(console, summary)
     report = write_report(settings.data_root / "report.html", summary)
     console.print(f"Report with charts: {_from_here(report)}", soft_wrap=True)
@@ -99,7 +99,6 @@ def run_pipeline(settings: Settings, files: Sequence[Path], asked: TimeRange | N
 
 def summarise(
     settings: Settings,
-    trending: Answer,
     recommended: Answer,
     brands: DataFrame,
     sent: int,
@@ -123,7 +122,7 @@ def summarise(
         bucket=recommended.request.bucket,
         min_events=settings.trends.min_events,
         brand_limit=settings.brands.limit,
-        trends=trending.rows.orderBy("rank").limit(TRENDS_SHOWN).collect(),
+        trends=best_trends(root, recommended.request, TRENDS_SHOWN),
         brands=_rows_of(brands, users, "user_id"),
         recommendations=_rows_of(recommended.rows, users, "user_id", "rank"),
         data_root=_from_here(root),

@@ -18,8 +18,8 @@ from lambda_spark.recommendations import RecommendationRule, recommendations
 from lambda_spark.settings import Settings
 from lambda_spark.streams import Watch
 from lambda_spark.summary import Counts
-from lambda_spark.tables import EVENTS, MASTER_DATASET, RECENT_BRANDS, RECOMMENDATIONS, TRENDS, USER_BRANDS
-from lambda_spark.time_ranges import TimeRange
+from lambda_spark.tables import EVENTS, MASTER_DATASET, RECENT_BRANDS, RECOMMENDATIONS, TRENDS
+from lambda_spark.time_ranges import Request, TimeRange
 from lambda_spark.trend_windows import Answer
 
 # A task writes a file for each day: more of them would be faster in a large micro-batch, and leave more small files.
@@ -94,8 +94,10 @@ def speed_stream(spark: SparkSession, settings: Settings, available_now: bool, w
     return streams.run_stream(stream, checkpoint, None if available_now else speed.trigger)
 
 
-def batch_trends(spark: SparkSession, settings: Settings, asked: TimeRange | None = None) -> Answer:
+def batch_trends(spark: SparkSession, settings: Settings, asked: TimeRange | None = None) -> Request:
     """Master dataset -> `product_activity` -> `trends` for a range, or for every default window that is not there yet.
+
+    Returns the window that answers what was asked, which is stored now.
 
     Raises TimeRangeError for a range that cannot be answered, NotComputedError where there are no events.
     """
@@ -106,17 +108,16 @@ def batch_trends(spark: SparkSession, settings: Settings, asked: TimeRange | Non
         trend_windows.update_trends(spark, root, settings.trends, version)
     if asked or not trend_windows.is_default_window(root, settings.trends, request):
         trend_windows.replace_trends(spark, root, settings.trends, request)
-    return Answer(request, trend_windows.stored_trends(spark, root, request))
+    return request
 
 
-def batch_brands(spark: SparkSession, settings: Settings, rebuild: bool = False) -> DataFrame:
-    """Master dataset -> `user_brands`, from what is new or from the first event on. Returns the view.
+def batch_brands(spark: SparkSession, settings: Settings, rebuild: bool = False) -> None:
+    """Master dataset -> `user_brands`, from what is new or from the first event on.
 
     Raises NotComputedError where there are no events.
     """
     views.days_held(settings.data_root)
     views.update_user_brands(spark, settings.data_root, settings.brands, rebuild)
-    return tables.read(spark, settings.data_root, USER_BRANDS)
 
 
 def recommend(

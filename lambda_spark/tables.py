@@ -9,6 +9,7 @@ from typing import Any
 
 import deltalake
 import pyarrow as pa
+import pyarrow.compute as pc
 from delta.tables import DeltaTable
 from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Transaction
 from pyspark.sql import DataFrame, Row, SparkSession
@@ -70,8 +71,7 @@ def create(spark: SparkSession, root: Path, table: Table) -> None:
 
 def read(spark: SparkSession, root: Path, table: Table, version: int | None = None) -> DataFrame:
     """Read the table, or a version of it. Raises NotComputedError where it has not been made."""
-    if not exists(root, table):
-        raise NotComputedError(f"There is no table {path_of(root, table)} yet: run {table.written_by} first.")
+    _require(root, table)
     reader = spark.read.format("delta")
     return (reader if version is None else reader.option("versionAsOf", version)).load(path_of(root, table))
 
@@ -79,6 +79,16 @@ def read(spark: SparkSession, root: Path, table: Table, version: int | None = No
 def version_of(root: Path, table: Table) -> int:
     """Return the table's present version."""
     return deltalake.DeltaTable(path_of(root, table)).version()
+
+
+def read_rows(root: Path, table: Table, where: pc.Expression | None = None, limit: int = 1_000) -> list[Row]:
+    """Read a few rows, at most `limit`, without Spark, whose first query of a process takes seconds.
+
+    Raises NotComputedError where the table has not been made.
+    """
+    _require(root, table)
+    dataset = deltalake.DeltaTable(path_of(root, table)).to_pyarrow_dataset()
+    return [_as_row(row) for row in dataset.head(limit, filter=where).to_pylist()]
 
 
 def files_of(root: Path, table: Table, version: int | None = None) -> pa.Table:
@@ -155,6 +165,18 @@ def lineage_of(root: Path, table: Table, version: int | None = None) -> dict[str
         return None
     delta = deltalake.DeltaTable(path_of(root, table), version)
     return next(_lineages(delta.history(_LAST_COMMITS)), None) or next(_lineages(delta.history()), None)
+
+
+def _require(root: Path, table: Table) -> None:
+    if not exists(root, table):
+        raise NotComputedError(f"There is no table {path_of(root, table)} yet: run {table.written_by} first.")
+
+
+def _as_row(value: Any) -> Any:
+    """Return the value with every dictionary in it as a Row, as Spark would collect it."""
+    if isinstance(value, dict):
+        return Row(**{name: _as_row(each) for name, each in value.items()})
+    return [_as_row(each) for each in value] if isinstance(value, list) else value
 
 
 def _lineages(commits: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import deltalake
+import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from lambda_spark import activity, tables, views
@@ -49,6 +50,14 @@ def resolve_request(root: Path, settings: TrendSettings, asked: TimeRange | None
 def stored_trends(spark: SparkSession, root: Path, request: Request) -> DataFrame:
     """Return the stored rows of a window, schemas.TRENDS; none where it has not been computed."""
     return tables.read(spark, root, TRENDS).where(_condition([request.range], request.bucket))
+
+
+def best_trends(root: Path, request: Request, count: int) -> list[Row]:
+    """Read the best of the stored trends of a window, by rank, without Spark. Columns as schemas.TRENDS."""
+    start, end = (pa.scalar(instant, pa.timestamp("us", tz="UTC")) for instant in request.range)
+    is_of_window = (pc.field("window_from") == start) & (pc.field("window_to") == end)
+    is_best = is_of_window & (pc.field("bucket") == request.bucket) & (pc.field("rank") <= count)
+    return sorted(tables.read_rows(root, TRENDS, is_best, count), key=lambda row: row["rank"])
 
 
 def compute_trends(
@@ -109,7 +118,6 @@ def _activity(spark: SparkSession, root: Path, span: TimeRange, bucket: str) -> 
 
 
 def _stored_windows(root: Path) -> set[TimeRange]:
-    # Without Spark: its first query of a process takes seconds, and most of the time there is nothing to do.
     columns = ["bucket", "window_from", "window_to"]
     rows = deltalake.DeltaTable(tables.path_of(root, TRENDS)).to_pyarrow_table(columns=columns)
     windows = rows.filter(pc.equal(rows["bucket"], "day")).group_by(columns).aggregate([])

@@ -17,6 +17,7 @@ from lambda_spark import pipelines
 from lambda_spark.errors import NotComputedError, TimeRangeError
 from lambda_spark.tables import USER_BRANDS
 from lambda_spark.time_ranges import TimeRange
+from lambda_spark.trend_windows import best_trends, stored_trends
 
 TREND_RULE = {"min_events": 1, "smoothing": 1.0}
 FIRST = shop_days(range(1, 10))
@@ -62,18 +63,18 @@ def shop(spark: SparkSession, new_settings: NewSettings, tmp_path_factory: pytes
     for name, rows in {"first": FIRST, "more": MORE, "rerun": []}.items():
         if rows:
             pipelines.ingest_files(spark, settings, [write_events(folder / f"{name}.csv", rows)])
-        answer = pipelines.batch_trends(spark, settings)
+        request = pipelines.batch_trends(spark, settings)
         pipelines.batch_brands(spark, settings)
         brands = stored_lists(root, USER_BRANDS)
         state = {"days": days(root), "windows": windows(root), "versions": versions(root)}
-        after[name] = SimpleNamespace(answer=answer.request, brands=brands, **state)
+        after[name] = SimpleNamespace(request=request, brands=brands, **state)
     return SimpleNamespace(settings=settings, **after)
 
 
 def test_every_default_window_is_there_and_the_last_is_the_answer(shop: SimpleNamespace) -> None:
     assert shop.first.windows.keys() == {week_before(end) for end in (8, 9, 10)}
     assert shop.more.windows.keys() == {week_before(end) for end in (8, 9, 10, 11)}
-    assert (*shop.more.answer.range, shop.more.answer.bucket) == week_before(11)
+    assert (*shop.more.request.range, shop.more.request.bucket) == week_before(11)
 
 
 def test_new_events_change_their_days_and_the_windows_over_these_and_no_other(shop: SimpleNamespace) -> None:
@@ -90,7 +91,7 @@ def test_only_days_with_new_events_are_computed_again(shop: SimpleNamespace) -> 
 
 def test_a_rerun_writes_nothing(shop: SimpleNamespace) -> None:
     assert shop.rerun.versions == shop.more.versions
-    assert shop.rerun.answer == shop.more.answer
+    assert shop.rerun.request == shop.more.request
 
 
 def test_brands_follow_the_events(shop: SimpleNamespace) -> None:
@@ -112,10 +113,15 @@ def test_views_kept_up_to_date_equal_views_computed_at_once(
 
 def test_a_requested_range_replaces_its_own_window_only(spark: SparkSession, shop: SimpleNamespace) -> None:
     root = shop.settings.data_root
-    answer = pipelines.batch_trends(spark, shop.settings, TimeRange(at(2), at(5)))
+    request = pipelines.batch_trends(spark, shop.settings, TimeRange(at(2), at(5)))
     assert changed(shop.more.windows, windows(root)) == {(at(2), at(5), "day")}
-    assert answer.rows.count() == 7
-    assert answer.request.notes == ()
+    assert [row.rank for row in best_trends(root, request, 99)] == [1, 2, 3, 4, 5, 6, 7]
+    best = [(row.product_id, list(row.buckets)) for row in best_trends(root, request, 2)]
+    rows = stored_trends(spark, root, request).orderBy("rank").limit(2).collect()
+    assert [(product, [count for _, count in buckets]) for product, buckets in best] == [
+        (row.product_id, [count for _, count in row.buckets]) for row in rows
+    ]
+    assert request.notes == ()
 
 
 def test_a_default_window_that_was_requested_by_another_rule_comes_back(
@@ -123,8 +129,8 @@ def test_a_default_window_that_was_requested_by_another_rule_comes_back(
 ) -> None:
     root, window = shop.settings.data_root, TimeRange(at(4), at(11))
     other_rule = shop.settings.model_copy(update={"trends": shop.settings.trends.model_copy(update={"top": 2})})
-    assert pipelines.batch_trends(spark, other_rule, window).rows.count() == 2
-    assert pipelines.batch_trends(spark, shop.settings).rows.count() == 6
+    assert len(best_trends(root, pipelines.batch_trends(spark, other_rule, window), 99)) == 2
+    assert len(best_trends(root, pipelines.batch_trends(spark, shop.settings), 99)) == 6
     assert changed(shop.more.windows, windows(root)) == {(at(2), at(5), "day")}
 
 
@@ -137,11 +143,11 @@ def test_buckets_of_ten_minutes_on_a_real_morning_follow_late_events(
     parts = {"first.csv": [*rows[:-1:2], rows[-1]], "late.csv": rows[1:-1:2]}
     for name, part in parts.items():
         pipelines.ingest_files(spark, settings, [write_events(tmp_path / name, part)])
-        answer = pipelines.batch_trends(spark, settings)
+        request = pipelines.batch_trends(spark, settings)
     midnight = datetime(2019, 10, 1, tzinfo=timezone.utc)
-    assert answer.request.range == TimeRange(midnight, midnight + timedelta(minutes=170))
-    assert answer.request.bucket == "10 minutes"
-    assert "no two complete days" in answer.request.notes[0]
+    assert request.range == TimeRange(midnight, midnight + timedelta(minutes=170))
+    assert request.bucket == "10 minutes"
+    assert "no two complete days" in request.notes[0]
     stored = DeltaTable(settings.data_root / "trends").to_pyarrow_table().to_pylist()
     counts = {row["product_id"]: [bucket["event_count"] for bucket in row["buckets"]] for row in stored}
     assert counts == counts_by_ten_minutes(rows, 17, at_least=5)
