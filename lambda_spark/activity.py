@@ -1,41 +1,55 @@
-"""What happened to each product in each bucket of time: the counts that trends are made of."""
+"""What happened to each product in each bucket of time: the counts that trends are made of.
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+DuckDB counts in Spark's tasks, straight from the files of the master dataset. Each task has a stretch of time of its
+own, so that distinct users can be counted without a shuffle (docs/adr/0012-batch-by-files.md).
+"""
 
-from pyspark.sql import Column, DataFrame
+from collections.abc import Sequence
+from datetime import datetime, time, timedelta
+from functools import partial
+from typing import NamedTuple
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lambda_spark.brands import normalised_brand
-from lambda_spark.time_ranges import UTC, TimeRange
-
-# The event types that are counted apart, and the column of each count.
-COUNT_COLUMNS = {
-    "view": "view_count",
-    "cart": "cart_count",
-    "remove_from_cart": "remove_count",
-    "purchase": "purchase_count",
-}
-# What the weights call all other types.
-OTHER = "other"
+from lambda_spark import parsing
+from lambda_spark.brands import normalised_brand_sql
+from lambda_spark.event_files import EventFile, open_files, over_parts
+from lambda_spark.schemas import BUCKET_ACTIVITY, COUNT_COLUMNS, PRODUCT_ACTIVITY
+from lambda_spark.time_ranges import DAY, UTC, TimeRange
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
+_CATEGORY = "CASE WHEN lower(category_code) <> 'unknown' THEN category_code END"
 
-def product_activity(events: DataFrame) -> DataFrame:
+
+class _Span(NamedTuple):
+    """A stretch of whole buckets of that size, and the files that may hold events of it."""
+
+    range: TimeRange
+    size: timedelta
+    files: Sequence[EventFile]
+
+
+def product_activity(spark: SparkSession, files: Sequence[EventFile]) -> DataFrame:
     """Count per day. One row per (event_date, product_id), schemas.PRODUCT_ACTIVITY."""
-    return _count(events, "event_date")
+    midnights = [datetime.combine(day, time(0), UTC) for day in sorted({file.day for file in files})]
+    spans = [_span(files, TimeRange(midnight, midnight + DAY), DAY) for midnight in midnights]
+    return over_parts(spark, spans, partial(_count, bucket="CAST(bucket_at AS DATE) AS event_date"), PRODUCT_ACTIVITY)
 
 
-def bucket_activity(events: DataFrame, time_range: TimeRange, size: timedelta) -> DataFrame:
-    """Count per bucket from the range's start on. One row per (bucket_at, product_id), else as product_activity."""
-    in_range = filter_range(events, time_range)
-    return _count(in_range.withColumn("bucket_at", _bucket_at(time_range.start, size)), "bucket_at")
-
-
-def daily_buckets(activity: DataFrame) -> DataFrame:
-    """Give product_activity the column `bucket_at` in place of its day."""
-    return activity.withColumn("bucket_at", F.col("event_date").cast("timestamp")).drop("event_date")
+def bucket_activity(
+    spark: SparkSession, files: Sequence[EventFile], time_range: TimeRange, size: timedelta
+) -> DataFrame:
+    """Count per bucket from the range's start on. One row per (bucket_at, product_id), schemas.BUCKET_ACTIVITY."""
+    step = max(DAY // size, 1) * size
+    steps = range(-((time_range.start - time_range.end) // step))
+    ranges = [
+        TimeRange(time_range.start + n * step, min(time_range.start + (n + 1) * step, time_range.end)) for n in steps
+    ]
+    spans = [span for span in (_span(files, each, size) for each in ranges) if span.files]
+    return over_parts(spark, spans, partial(_count, bucket="bucket_at"), BUCKET_ACTIVITY)
 
 
 def filter_range(events: DataFrame, time_range: TimeRange) -> DataFrame:
@@ -45,36 +59,49 @@ def filter_range(events: DataFrame, time_range: TimeRange) -> DataFrame:
     return events.where(in_days & (at >= F.lit(time_range.start)) & (at < F.lit(time_range.end)))
 
 
-def weighted_count(weights: Mapping[str, float]) -> Column:
-    """Return the weighted sum of a bucket's events: each of the four types by its weight, all others by `other`."""
-    named = [F.col(column) * F.lit(weights[name]) for name, column in COUNT_COLUMNS.items()]
-    others = F.col("event_count") - sum(map(F.col, COUNT_COLUMNS.values()), F.lit(0))
-    return sum(named, others * F.lit(weights[OTHER]))
+def _span(files: Sequence[EventFile], time_range: TimeRange, size: timedelta) -> _Span:
+    start, end = (instant.astimezone(UTC) for instant in time_range)
+    return _Span(TimeRange(start, end), size, [file for file in files if start.date() <= file.day <= end.date()])
 
 
-def _bucket_at(start: datetime, size: timedelta) -> Column:
-    size_us, start_us = size // _MICROSECOND, (start - _EPOCH) // _MICROSECOND
-    return F.timestamp_micros(F.floor((F.unix_micros("event_time") - start_us) / size_us) * size_us + start_us)
+def _count(span: _Span, bucket: str) -> pa.Table:
+    """Count a span. One row per (bucket, product_id); `bucket` is the SQL of its column, made of `bucket_at`.
 
-
-def _count(events: DataFrame, bucket: str) -> DataFrame:
-    counts = [F.count_if(F.col("event_type") == name).alias(column) for name, column in COUNT_COLUMNS.items()]
-    category = F.when(F.lower("category_code") != "unknown", F.col("category_code"))
-    return (
-        events.withColumns({"brand": normalised_brand(F.col("brand")), "category_code": category})
-        .groupBy(bucket, "product_id")
-        .agg(
-            _latest("brand"),
-            _latest("category_code"),
-            *counts,
-            F.count("*").alias("event_count"),
-            F.count_distinct("user_id").alias("user_count"),
-            _latest("price").alias("last_price"),
+    A product has few combinations of brand, category and price: the newest of each is looked for among these, by their
+    newest time, and not among all events.
+    """
+    kinds = ", ".join(f"count(*) FILTER (event_type = '{name}') AS {column}" for name, column in COUNT_COLUMNS.items())
+    sums = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in (*COUNT_COLUMNS.values(), "event_count"))
+    sql = f"""
+        WITH in_span AS NOT MATERIALIZED (
+            SELECT *, (epoch_us(event_time) - {_micros(span.range.start)}) // {span.size // _MICROSECOND} AS place
+            FROM events
+            WHERE event_time >= TIMESTAMPTZ '{span.range.start}' AND event_time < TIMESTAMPTZ '{span.range.end}'
+        ), combinations AS (
+            SELECT place, product_id, brand, category_code, price, max(event_time) AS newest, {kinds},
+                count(*) AS event_count
+            FROM in_span GROUP BY ALL
+        ), products AS (
+            SELECT place, product_id, {_newest("brand")}, {_newest("category_code")}, {sums}, {_newest("price")}
+            FROM (SELECT * REPLACE ({normalised_brand_sql("brand")} AS brand, {_CATEGORY} AS category_code)
+                FROM combinations)
+            GROUP BY ALL
+        ), users AS (
+            SELECT place, product_id, count(*) AS user_count
+            FROM (SELECT DISTINCT place, product_id, user_id FROM in_span) GROUP BY ALL
         )
-    )
+        SELECT {bucket}, product_id, brand, category_code, {", ".join(COUNT_COLUMNS.values())}, event_count, user_count,
+            price AS last_price
+        FROM (SELECT *, make_timestamptz(place * {span.size // _MICROSECOND} + {_micros(span.range.start)}) AS bucket_at
+            FROM products JOIN users USING (place, product_id))
+    """
+    return parsing.run(parsing.connect(), sql, events=open_files(span.files))
 
 
-def _latest(column: str) -> Column:
-    """Return the newest value that is there; of several at one time the largest, so that a rerun gives the same."""
-    newest = F.max(F.when(F.col(column).isNotNull(), F.struct("event_time", column)))
-    return newest[column].alias(column)
+def _newest(column: str) -> str:
+    """SQL of the newest value that is there; of several at one time the largest, so that a rerun gives the same."""
+    return f"max_by({column}, (newest, {column})) FILTER ({column} IS NOT NULL) AS {column}"
+
+
+def _micros(instant: datetime) -> int:
+    return (instant - _EPOCH) // _MICROSECOND

@@ -64,7 +64,7 @@ def combiner(shards: int, event_types: Sequence[str]) -> Callable[[Batches], Bat
         for seen in over_message_batches(sql, batches):
             # Filtered here, since DuckDB would work out the event and the brand twice for a condition on the brand.
             browsed = sightings.merge(seen.filter(pc.is_valid(seen["brand"])))
-            yield from _pack_shards(browsed, shards).to_batches()
+            yield from pack_shards(browsed, shards).to_batches()
 
     return combine
 
@@ -96,16 +96,21 @@ def _covered() -> dict[int, int]:
 
 
 def _sightings_sql(event_types: Sequence[str]) -> str:
-    names = ", ".join("'{}'".format(name.replace("'", "''")) for name in event_types)
+    condition = f"AND event_type IN ({named_types(event_types)})" if event_types else ""
     return f"""
     SELECT user_id, {normalised_brand_sql("brand")} AS brand, epoch_us(event_time) AS seen_at,
         source_partition AS "partition", source_offset AS "offset"
-    FROM ({PARSE_MESSAGES}) WHERE reason IS NULL {f"AND event_type IN ({names})" if names else ""}
+    FROM ({PARSE_MESSAGES}) WHERE reason IS NULL {condition}
     """
 
 
-def _pack_shards(rows: pa.Table, shards: int) -> pa.Table:
-    """Return one packed row per shard, columns as PACKED."""
+def named_types(event_types: Sequence[str]) -> str:
+    """Return the event types as a list in SQL."""
+    return ", ".join("'{}'".format(name.replace("'", "''")) for name in event_types)
+
+
+def pack_shards(rows: pa.Table, shards: int) -> pa.Table:
+    """Pack sightings by the shards of their users. One row per shard, columns as PACKED."""
     # A multiplicative hash in plain arithmetic: the shard of a user must be the same with every version of a library.
     shard = np.abs(np.fmod(rows["user_id"].to_numpy(), 2_147_483_647)) * 2_654_435_761 // 65_536 % shards
     order = np.argsort(shard, kind="stable")

@@ -138,7 +138,8 @@ def recommend(
         where = f"{where} AND user_id IN ({', '.join(map(str, users))})"
     trending = trend_windows.stored_trends(spark, root, request) if tables.exists(root, TRENDS) else None
     if trending is None or trending.isEmpty():
-        trending = trend_windows.compute_trends(spark, root, settings.trends, [request.range], request.bucket)
+        computed = trend_windows.compute_trends(spark, root, settings.trends, [request.range], request.bucket)
+        trending = spark.createDataFrame(computed)
     rule = RecommendationRule(**settings.recommendations.model_dump())
     rows = recommendations(trending, brands, filter_range(all_events, request.range), rule)
     tables.replace(rows, root, RECOMMENDATIONS, where)

@@ -1,25 +1,54 @@
-"""A user's recent brands as Spark computes them: from events (batch layer), and by merging lists (serving layer).
+"""A user's recent brands as the batch layer computes them: from the files of the master dataset, and by merging lists.
 
 Per user and distinct brand the newest event time, then the `limit` largest by (last_seen_at descending, brand
 ascending). Merging lists and cutting them is commutative, associative and idempotent, so neither order nor repetition
-can change a list. lambda_spark.brand_state has the same rule for the speed layer.
+can change a list. What comes from files is merged by the speed layer's own rule, lambda_spark.sightings; views are
+merged in Spark, where they are, by the same rule.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import reduce
+from functools import partial, reduce
 
-from pyspark.sql import DataFrame
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lambda_spark.brands import normalised_brand
+from lambda_spark import parsing, sightings
+from lambda_spark.brand_state import PACKED, named_types, pack_shards
+from lambda_spark.brands import normalised_brand_sql
+from lambda_spark.event_files import EventFile, in_parts, open_files, over_parts
+from lambda_spark.schemas import USER_BRANDS
+from lambda_spark.time_ranges import UTC
+
+# What a task reads: many events of a user to combine, few enough for its memory. And what a task merges.
+_EVENTS_PER_PART, _EVENTS_PER_SHARD = 8_000_000, 2_000_000
 
 
-def brand_lists(events: DataFrame, limit: int, event_types: Sequence[str] = ()) -> DataFrame:
-    """Compute the recent brands from events; no event types means all. One row per user_id, schemas.USER_BRANDS."""
-    browsed = events.where(F.col("event_type").isin(*event_types)) if event_types else events
-    seen = browsed.select("user_id", normalised_brand(F.col("brand")).alias("brand"), "event_time")
-    return _newest_first(seen.where(F.col("brand").isNotNull()).withColumnRenamed("event_time", "last_seen_at"), limit)
+def brand_lists(
+    spark: SparkSession,
+    files: Sequence[EventFile],
+    limit: int,
+    event_types: Sequence[str] = (),
+    before: datetime | None = None,
+) -> DataFrame:
+    """Compute the recent brands from events, from those before an instant where one is given. One row per user_id.
+
+    No event types means all. Columns as schemas.USER_BRANDS.
+    """
+    shards = 1 + sum(file.row_count for file in files) // _EVENTS_PER_SHARD
+    conditions = ["brand IS NOT NULL"]
+    conditions += [f"event_type IN ({named_types(event_types)})"] if event_types else []
+    conditions += [f"event_time < TIMESTAMPTZ '{before.astimezone(UTC)}'"] if before else []
+    combine = partial(_combine, condition=" AND ".join(conditions), shards=shards)
+    combined = over_parts(spark, in_parts(files, _EVENTS_PER_PART), combine, PACKED)
+
+    def merge(shard: pa.Table) -> pa.Table:
+        seen = sightings.merge(sightings.unpack(shard["packed"].to_pylist()), limit)
+        return pa.Table.from_batches([sightings.brand_lists(seen)])
+
+    return combined.groupBy("shard").applyInArrow(merge, USER_BRANDS)
 
 
 def merge_brand_lists(lists: Sequence[DataFrame], limit: int) -> DataFrame:
@@ -27,11 +56,33 @@ def merge_brand_lists(lists: Sequence[DataFrame], limit: int) -> DataFrame:
     return _newest_first(_union(lists).select("user_id", F.inline("brands")), limit)
 
 
-def newest_seen_at(lists: Sequence[DataFrame]) -> datetime | None:
-    """Return the newest `last_seen_at` of all users in views of recent brands; the newest brand comes first."""
+def merge_into(lists: DataFrame, changes: DataFrame, limit: int) -> DataFrame:
+    """Merge changes into a view that has one row per user; the users without any keep their list, which costs little.
+
+    One row per user_id, schemas.USER_BRANDS.
+    """
+    touched = changes.select("user_id").distinct()
+    known = lists.join(touched, "user_id", "left_semi")
+    return _union([lists.join(touched, "user_id", "left_anti"), merge_brand_lists([known, changes], limit)])
+
+
+def newest_seen_at(lists: DataFrame) -> datetime | None:
+    """Return the newest `last_seen_at` of all users in a view of recent brands; the newest brand comes first."""
     newest = F.max(F.get("brands", F.lit(0))["last_seen_at"])
-    found: datetime | None = _union(lists).agg(newest).collect()[0][0]
+    found: datetime | None = lists.agg(newest).collect()[0][0]
     return found
+
+
+def _combine(files: Sequence[EventFile], condition: str, shards: int) -> pa.Table:
+    """Combine what the files say of each user and brand. One row per shard, columns as PACKED."""
+    # Grouped by the brand as it came, so that each is normalised once and not for every event.
+    sql = f"""
+        SELECT user_id, {normalised_brand_sql("brand")} AS brand, seen_at,
+            CAST(-1 AS INTEGER) AS "partition", CAST(-1 AS BIGINT) AS "offset"
+        FROM (SELECT user_id, brand, epoch_us(max(event_time)) AS seen_at FROM events WHERE {condition} GROUP BY ALL)
+    """
+    seen = parsing.run(parsing.connect(), sql, events=open_files(files))
+    return pack_shards(seen.filter(pc.is_valid(seen["brand"])), shards)
 
 
 def _union(lists: Sequence[DataFrame]) -> DataFrame:

@@ -32,12 +32,24 @@ EVENTS = f"{_EVENT}, {_SOURCE}"
 # One row per message or file line that is no event. `reason` is a lambda_spark.rejects.Reason.
 REJECTED_EVENTS = f"value string, reason string, {_SOURCE}, rejected_at timestamp"
 
-# One row per (event_date, product_id). Counts are events, `user_count` distinct users of that day.
-PRODUCT_ACTIVITY = """
-    event_date date, product_id bigint, brand string, category_code string,
+# The event types that are counted apart, and the column of each count.
+COUNT_COLUMNS = {
+    "view": "view_count",
+    "cart": "cart_count",
+    "remove_from_cart": "remove_count",
+    "purchase": "purchase_count",
+}
+# What the weights call all other types.
+OTHER = "other"
+_ACTIVITY = """
+    product_id bigint, brand string, category_code string,
     view_count bigint, cart_count bigint, remove_count bigint, purchase_count bigint, event_count bigint,
     user_count bigint, last_price double
 """
+# One row per (event_date, product_id). Counts are events, `user_count` distinct users of that day.
+PRODUCT_ACTIVITY = f"event_date date, {_ACTIVITY}"
+# The same per (bucket_at, product_id), for buckets of any size.
+BUCKET_ACTIVITY = f"bucket_at timestamp, {_ACTIVITY}"
 
 # One row per (window_from, window_to, bucket, product_id).
 TRENDS = """

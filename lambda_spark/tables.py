@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 
 from lambda_spark import schemas
 from lambda_spark.errors import NotComputedError
+from lambda_spark.event_files import EventFile
 from lambda_spark.parquet_files import MakeRows, Target, write_files
 
 
@@ -43,8 +44,8 @@ RECOMMENDATIONS = Table("recommendations", schemas.RECOMMENDATIONS, "jobs/recomm
 # Where one looks first for what a writer has said: a log may have a hundred thousand commits.
 _LAST_COMMITS = 20
 
-# A log is only appended to, and its change feed (which costs nothing then) tells batch jobs what is new.
-_LOG_PROPERTIES = {"delta.appendOnly": "true", "delta.enableChangeDataFeed": "true"}
+# A log is only appended to, so that the files which a version has and an older one has not tell what is new.
+_LOG_PROPERTIES = {"delta.appendOnly": "true"}
 
 
 def path_of(root: Path, table: Table) -> str:
@@ -96,11 +97,17 @@ def files_of(root: Path, table: Table, version: int | None = None) -> pa.Table:
     return pa.table(deltalake.DeltaTable(path_of(root, table), version).get_add_actions(flatten=True))
 
 
-def read_changes(spark: SparkSession, root: Path, log: Table, after: int, until: int) -> DataFrame:
-    """Read the rows that were appended to a log after one version, up to and with another."""
-    reader = spark.read.format("delta").option("readChangeFeed", "true")
-    changes = reader.option("startingVersion", after + 1).option("endingVersion", until).load(path_of(root, log))
-    return changes.drop("_change_type", "_commit_version", "_commit_timestamp")
+def event_files(root: Path, version: int | None = None, after: int | None = None) -> list[EventFile]:
+    """Return the files of `events`, or of a version of it; with `after`, those that came after that version."""
+    before = {file.path for file in event_files(root, after)} if after is not None else set()
+    folder, files = path_of(root, EVENTS), files_of(root, EVENTS, version).to_pylist()
+    found = [EventFile(f"{folder}/{f['path']}", f["partition.event_date"], f["num_records"]) for f in files]
+    return [file for file in found if file.path not in before]
+
+
+def read_arrow(root: Path, table: Table, columns: Sequence[str], where: pc.Expression) -> pa.Table:
+    """Read columns of the rows that meet the condition, without Spark."""
+    return deltalake.DeltaTable(path_of(root, table)).to_pyarrow_dataset().to_table(list(columns), filter=where)
 
 
 def target_of(root: Path, table: Table) -> Target:

@@ -8,11 +8,10 @@ import deltalake
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame, Row, SparkSession
-from pyspark.sql import functions as F
 
 from lambda_spark import activity, tables, views
 from lambda_spark.settings import TrendSettings
-from lambda_spark.tables import EVENTS, PRODUCT_ACTIVITY, TRENDS
+from lambda_spark.tables import PRODUCT_ACTIVITY, TRENDS
 from lambda_spark.time_ranges import (
     DAY,
     UTC,
@@ -26,6 +25,7 @@ from lambda_spark.time_ranges import (
     parse_bucket,
 )
 from lambda_spark.trends import TrendRule, trends
+from lambda_spark.window_counts import COLUMNS, INSTANT
 
 
 class Answer(NamedTuple):
@@ -62,14 +62,11 @@ def best_trends(root: Path, request: Request, count: int) -> list[Row]:
 
 def compute_trends(
     spark: SparkSession, root: Path, settings: TrendSettings, windows: Sequence[TimeRange], bucket: str
-) -> DataFrame:
-    """Compute the trends of windows of one length, schemas.TRENDS."""
-    size = parse_bucket(bucket)
-    buckets = (windows[0].end - windows[0].start) // size
-    rows = [(w.start, w.end, [w.start + i * size for i in range(buckets)]) for w in windows]
-    frame = spark.createDataFrame(rows, "window_from timestamp, window_to timestamp, bucket_ats array<timestamp>")
-    span = TimeRange(min(w.start for w in windows), max(w.end for w in windows))
-    return trends(_activity(spark, root, span, bucket), frame, buckets, bucket, _rule(settings))
+) -> pa.Table:
+    """Compute the trends of windows of one length. Rows as in schemas.TRENDS."""
+    span = TimeRange(min(window.start for window in windows), max(window.end for window in windows))
+    counts, size, rule = _activity(spark, root, span, bucket), parse_bucket(bucket), _rule(settings)
+    return pa.concat_tables(trends(counts, window, size, bucket, rule) for window in windows)
 
 
 def is_default_window(root: Path, settings: TrendSettings, request: Request) -> bool:
@@ -82,7 +79,8 @@ def replace_trends(spark: SparkSession, root: Path, settings: TrendSettings, req
     rows = compute_trends(spark, root, settings, [request.range], request.bucket)
     before = tables.lineage_of(root, TRENDS)
     is_odd = is_default_window(root, settings, request) and not (before and before["rule"] == _rule_settings(settings))
-    tables.replace(rows, root, TRENDS, _condition([request.range], request.bucket), {} if is_odd else None)
+    where = _condition([request.range], request.bucket)
+    tables.replace(spark.createDataFrame(rows), root, TRENDS, where, {} if is_odd else None)
 
 
 def update_trends(spark: SparkSession, root: Path, settings: TrendSettings, events_version: int) -> None:
@@ -96,7 +94,7 @@ def update_trends(spark: SparkSession, root: Path, settings: TrendSettings, even
         windows = [w for w in windows if w not in present or any(w.start.date() <= d < w.end.date() for d in changed)]
     if windows:
         rows = compute_trends(spark, root, settings, windows, "day")
-        tables.replace(rows, root, TRENDS, _condition(windows, "day"), lineage)
+        tables.replace(spark.createDataFrame(rows), root, TRENDS, _condition(windows, "day"), lineage)
 
 
 def _rule_settings(settings: TrendSettings) -> dict[str, Any]:
@@ -107,14 +105,26 @@ def _rule(settings: TrendSettings) -> TrendRule:
     return TrendRule(**settings.model_dump(exclude={"days", "bucket"}))
 
 
-def _activity(spark: SparkSession, root: Path, span: TimeRange, bucket: str) -> DataFrame:
+def _activity(spark: SparkSession, root: Path, span: TimeRange, bucket: str) -> pa.Table:
     """Return the counts of a span, one row per (bucket_at, product_id), from the batch view where it has them."""
     size = parse_bucket(bucket)
     is_whole_days = size == DAY and span.start.timestamp() % DAY.total_seconds() == 0
     if is_whole_days and views.covers_all_events(root, PRODUCT_ACTIVITY):
-        days = F.col("event_date").between(F.lit(span.start.date()), F.lit((span.end - DAY).date()))
-        return activity.daily_buckets(tables.read(spark, root, PRODUCT_ACTIVITY).where(days))
-    return activity.bucket_activity(tables.read(spark, root, EVENTS), span, size)
+        return daily_counts(root, span)
+    counts = activity.bucket_activity(spark, tables.event_files(root), span, size)
+    return counts.select("bucket_at", *COLUMNS).toArrow()
+
+
+def daily_counts(root: Path, span: TimeRange) -> pa.Table:
+    """Read the counts of whole days, one row per (bucket_at, product_id), without Spark."""
+    day = pc.field("event_date")
+    in_span = (day >= span.start.astimezone(UTC).date()) & (day < span.end.astimezone(UTC).date())
+    return with_bucket_at(tables.read_arrow(root, PRODUCT_ACTIVITY, ["event_date", *COLUMNS], in_span))
+
+
+def with_bucket_at(daily: pa.Table) -> pa.Table:
+    """Give the rows of product_activity the start of their day."""
+    return daily.append_column("bucket_at", daily["event_date"].cast(pa.timestamp("us")).cast(INSTANT))
 
 
 def _stored_windows(root: Path) -> set[TimeRange]:

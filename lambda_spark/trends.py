@@ -12,17 +12,21 @@ the baseline (the first m buckets) and the recent ones (the last h = round(3n/7)
 shop count in neither. a is the smoothing, in events per bucket. φ is the over-dispersion: the median over the ranked
 products of (variance - mean) / mean², at least 0. z is the normal approximation of the difference of two over-
 dispersed (negative binomial) counts; docs/adr/0006-support-and-smoothing.md has the choice of a.
+
+Computed in NumPy over the counts of a window, which are few beside its events: without Spark, so that any window is
+answered in a moment.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
-from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as F
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
-from lambda_spark.activity import weighted_count
-
-WINDOW = ("window_from", "window_to")
+from lambda_spark.time_ranges import TimeRange
+from lambda_spark.window_counts import INSTANT, Numbers, Places, WindowCounts, weighted_count, window_counts
 
 # Without a smoothing of its own a shop gets its events per bucket over this, within these bounds: 20 from 20,000 on.
 _EVENTS_PER_SMOOTHING = 1_000
@@ -31,6 +35,10 @@ _SMOOTHING_BOUNDS = (1.0, 20.0)
 _SUPPORT_PER_SMOOTHING = 3
 
 _CONFIRMED_Z, _EMERGING_Z = 3, 2
+# Numbers that are looked at together, products by buckets: some 16 MB, however fine the buckets.
+_CELLS = 2_000_000
+
+_BUCKET = pa.struct([("bucket_at", INSTANT), ("event_count", pa.float64())])
 
 
 @dataclass(frozen=True)
@@ -45,132 +53,106 @@ class TrendRule:
     min_events: int | None = None
 
 
-def trends(activity: DataFrame, windows: DataFrame, buckets: int, bucket: str, rule: TrendRule) -> DataFrame:
-    """Rank the products of each window. One row per (window_from, window_to, bucket, product_id), schemas.TRENDS.
+def trends(activity: pa.Table, window: TimeRange, size: timedelta, bucket: str, rule: TrendRule) -> pa.Table:
+    """Rank the products of a window of buckets of that size, which are called `bucket`. Rows as in schemas.TRENDS.
 
-    `activity` has one row per (bucket_at, product_id); `windows` one per window of `buckets` buckets, with the columns
-    window_from, window_to and bucket_ats (the start of each bucket).
+    `activity` has one row per (bucket_at, product_id) and holds window_counts.COLUMNS; what is outside the window is
+    passed over.
     """
-    counted = activity.withColumn(
-        "count", F.col("user_count").cast("double") if rule.count_by == "users" else weighted_count(rule.weights)
-    )
-    slots = windows.select(*WINDOW, F.explode("bucket_ats").alias("bucket_at"))
-    in_windows = counted.join(F.broadcast(slots), "bucket_at", "inner")
-    levels = _levels(in_windows, windows, rule)
-    products = _products(in_windows).join(F.broadcast(levels), list(WINDOW), "inner").transform(_with_counts)
-    scored = products.transform(_with_scores, buckets).transform(_with_confidence)
-    return scored.transform(_ranked, rule, bucket)
-
-
-def _products(in_windows: DataFrame) -> DataFrame:
-    """Gather the buckets of each product. One row per (window, product_id); `count_at` maps bucket_at to the count."""
-    at = F.col("bucket_at")
-    return in_windows.groupBy(*WINDOW, "product_id").agg(
-        _map("count").alias("count_at"),
-        F.sum("user_count").alias("user_count"),
-        *(F.max(F.when(F.col(c).isNotNull(), F.struct(at, c)))[c].alias(c) for c in ("brand", "category_code")),
-    )
-
-
-def _with_counts(products: DataFrame) -> DataFrame:
-    """Add `counts`, one number per bucket, 0 where nothing happened, and their sum."""
-    counts = F.transform("bucket_ats", lambda at: F.coalesce(F.col("count_at")[at], F.lit(0.0)))
-    return products.withColumn("counts", counts).withColumn("event_count", _sum(F.col("counts")))
-
-
-def _levels(in_windows: DataFrame, windows: DataFrame, rule: TrendRule) -> DataFrame:
-    """Measure the shop. One row per window: its buckets, their `levels` (NULL without an event), smoothing, support."""
-    totals = in_windows.groupBy(*WINDOW, "bucket_at").agg(F.sum("count").alias("total"))
-    by_window = totals.groupBy(*WINDOW).agg(_map("total").alias("total_at")).join(windows, list(WINDOW), "inner")
-    by_bucket = F.transform("bucket_ats", lambda at: F.col("total_at")[at])
-    open_buckets = F.filter(by_bucket, lambda total: total > 0)
-    mean = F.try_divide(_sum(open_buckets), F.size(open_buckets))
+    counts = window_counts(activity, window, size)
+    users = counts.rows["user_count"].to_numpy().astype(np.float64)
+    count = users if rule.count_by == "users" else weighted_count(counts.rows, rule.weights)
+    totals, shop = counts.summed_by_product(count), counts.summed_by_bucket(count)
+    mean = shop[shop > 0].mean() if shop.any() else np.nan
     low, high = _SMOOTHING_BOUNDS
-    scaled = F.least(F.greatest(mean / _EVENTS_PER_SMOOTHING, F.lit(low)), F.lit(high))
-    smoothing = F.lit(rule.smoothing) if rule.smoothing else scaled
-    support = smoothing * _SUPPORT_PER_SMOOTHING if rule.min_events is None else F.lit(float(rule.min_events))
-    levels = F.transform(by_bucket, lambda total: F.when(total > 0, total / mean))
-    return by_window.select(
-        *WINDOW, "bucket_ats", levels.alias("levels"), smoothing.alias("smoothing"), support.alias("support")
+    smoothing = rule.smoothing or min(max(mean / _EVENTS_PER_SMOOTHING, low), high)
+    support = smoothing * _SUPPORT_PER_SMOOTHING if rule.min_events is None else rule.min_events
+    # In a shop where nothing counts there is no trend.
+    products = np.flatnonzero((totals >= support) & shop.any())
+    figures = _figures(counts, count, products, np.where(shop > 0, shop / mean, np.nan), smoothing)
+    figures |= {"event_count": totals[products]}
+    best = _best_first(figures, counts.product_ids[products], rule)
+    shown, chosen = {name: values[best] for name, values in figures.items()}, products[best]
+    return pa.table(
+        {
+            "window_from": pa.repeat(pa.scalar(window.start, INSTANT), len(best)),
+            "window_to": pa.repeat(pa.scalar(window.end, INSTANT), len(best)),
+            "bucket": pa.repeat(bucket, len(best)),
+            "rank": pa.array(np.arange(1, len(best) + 1), pa.int32()),
+            "product_id": counts.product_ids[chosen],
+            **{name: counts.newest(name, chosen) for name in ("brand", "category_code")},
+            "buckets": _buckets(counts.spread(count, chosen), counts.starts),
+            "event_count": shown["event_count"],
+            "user_count": counts.summed_by_product(users)[chosen].astype(np.int64),
+            "total_pct_increase": _present(shown["total_pct_increase"]),
+            "is_new": shown["first"] == 0,
+            **{name: _present(shown[name]) for name in ("trend_score", "growth_pct", "z")},
+            "confidence": _label(shown["z"]),
+        }
     )
 
 
-def _with_scores(products: DataFrame, buckets: int) -> DataFrame:
-    """Keep the products with support, and add the origin's percentage, the score and what the confidence needs."""
-    recent = max(1, round(3 * buckets / 7))
-    first, last = F.col("counts")[0], F.col("counts")[buckets - 1]
-    adjusted = F.zip_with("counts", "levels", lambda count, level: count / level)
-    # In order, never as they come: sums of fractions would differ in the last digit from run to run.
-    baseline_counts = F.filter(F.slice(adjusted, 1, buckets - recent), lambda count: count.isNotNull())
-    recent_counts = F.filter(F.slice(adjusted, buckets - recent + 1, recent), lambda count: count.isNotNull())
-    per_bucket = {"r": recent_counts, "b": baseline_counts}
-    sums = {name: _sum(counts) for name, counts in per_bucket.items()}
-    sizes = {"h": F.size(recent_counts).cast("double"), "m": F.size(baseline_counts).cast("double")}
-    both_sides = (F.col("h") > 0) & (F.col("m") > 0)
-    ratio = (F.col("r") / F.col("h") + F.col("smoothing")) / (F.col("b") / F.col("m") + F.col("smoothing"))
-    return (
-        products.where(F.col("event_count") >= F.col("support"))
-        .withColumns({**sums, **sizes, "adjusted": F.concat(baseline_counts, recent_counts)})
-        .withColumn("is_new", first == 0)
-        .withColumn("total_pct_increase", F.when(first > 0, 100 * (last - first) / first))
-        .withColumn("trend_score", F.when(both_sides, F.ln(ratio)))
-        .withColumn("growth_pct", 100 * (F.exp("trend_score") - 1))
-    )
+def _figures(
+    counts: WindowCounts, count: Numbers, products: Places, levels: Numbers, smoothing: float
+) -> dict[str, Numbers]:
+    """Compute what is told of the products: NaN where there is none. A bucket without any event has no level."""
+    n, is_open = len(levels), ~np.isnan(levels)
+    is_recent = np.arange(n) >= n - max(1, round(3 * n / 7))
+    baseline, recent = is_open & ~is_recent, is_open & is_recent
+    parts = np.array_split(products, max(1, -(-len(products) * n // _CELLS)))
+    sums = [_sums(counts.spread(count, part), levels, baseline, recent) for part in parts]
+    first, last, b, r, dispersion = np.concatenate(sums, axis=1)
+    known = dispersion[~np.isnan(dispersion)]
+    phi = max(np.median(known), 0.0) if len(known) else 0.0
+    h, m = recent.sum(), baseline.sum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        score = np.log((r / h + smoothing) / (b / m + smoothing))
+        expected = h / m * b
+        variance = r + (h / m) ** 2 * b + 1 + phi * (r * r / h + expected * expected / m)
+        return {
+            "first": first,
+            "total_pct_increase": np.where(first > 0, 100 * (last - first) / first, np.nan),
+            "trend_score": score,
+            "growth_pct": 100 * (np.exp(score) - 1),
+            "z": (r - expected) / np.sqrt(variance),
+        }
 
 
-def _with_confidence(scored: DataFrame) -> DataFrame:
-    """Add z and its label: confirmed, emerging, or NULL."""
-    n, mean = F.size("adjusted"), F.try_divide(_sum(F.col("adjusted")), F.size("adjusted"))
-    squares = _sum(F.transform("adjusted", lambda count: F.pow(count - F.col("mean"), 2)))
-    dispersion = F.when(F.col("mean") > 0, (squares / (n - 1) - F.col("mean")) / F.pow("mean", 2))
-    r, b, h, m, phi, expected = (F.col(name) for name in ("r", "b", "h", "m", "phi", "expected"))
-    variance = r + F.pow(h / m, 2) * b + 1 + phi * (r * r / h + expected * expected / m)
-    label = F.when(F.col("z") >= _CONFIRMED_Z, "confirmed").when(F.col("z") >= _EMERGING_Z, "emerging")
-    phi_of_window = F.greatest(
-        F.coalesce(F.median("dispersion").over(Window.partitionBy(*WINDOW)), F.lit(0.0)), F.lit(0.0)
-    )
-    return (
-        scored.withColumn("mean", mean)
-        .withColumn("dispersion", F.when(n > 1, dispersion))
-        .withColumn("phi", phi_of_window)
-        .withColumn("expected", F.when(m > 0, h / m * b))
-        .withColumn("z", F.when(F.col("trend_score").isNotNull(), (r - expected) / F.sqrt(variance)))
-        .withColumn("confidence", label)
-    )
+def _sums(counts: Numbers, levels: Numbers, baseline: NDArray[np.bool_], recent: NDArray[np.bool_]) -> Numbers:
+    """Return, a column per product: the first and the last count, b, r, and (variance - mean) / mean²."""
+    is_open = baseline | recent
+    adjusted = counts / levels
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = adjusted[:, is_open].sum(axis=1) / is_open.sum()
+        squares = ((adjusted[:, is_open] - mean[:, None]) ** 2).sum(axis=1)
+        dispersion = np.where(mean > 0, (squares / (is_open.sum() - 1) - mean) / mean**2, np.nan)
+    b, r = (adjusted[:, side].sum(axis=1) for side in (baseline, recent))
+    return np.array([counts[:, 0], counts[:, -1], b, r, dispersion])
 
 
-def _ranked(scored: DataFrame, rule: TrendRule, bucket: str) -> DataFrame:
-    """Rank the products of each window and keep the top."""
-    rank_by = "event_count" if rule.rank_by == "events" else rule.rank_by
-    order = (F.desc_nulls_last(rank_by), F.desc("event_count"), F.asc("product_id"))
-    shown = F.arrays_zip(F.col("bucket_ats").alias("bucket_at"), F.col("counts").alias("event_count"))
-    ranks = F.row_number().over(Window.partitionBy(*WINDOW).orderBy(*order))
-    return (
-        scored.withColumn("rank", ranks)
-        .where(F.col("rank") <= rule.top)
-        .select(
-            *WINDOW,
-            F.lit(bucket).alias("bucket"),
-            "rank",
-            "product_id",
-            "brand",
-            "category_code",
-            shown.alias("buckets"),
-            "event_count",
-            "user_count",
-            "total_pct_increase",
-            "is_new",
-            "trend_score",
-            "growth_pct",
-            "z",
-            "confidence",
-        )
-    )
+def _best_first(figures: Mapping[str, Numbers], product_ids: NDArray[np.int64], rule: TrendRule) -> Places:
+    """Rank the products and keep the top: the largest first, then the larger total, then the smaller id."""
+    key = figures["event_count" if rule.rank_by == "events" else rule.rank_by]
+    key = np.where(np.isnan(key), -np.inf, key)
+    # Only what may be among the top is sorted.
+    least = np.partition(key, -rule.top)[-rule.top] if rule.top < len(key) else -np.inf
+    near = np.flatnonzero(key >= least)
+    order = np.lexsort((product_ids[near], -figures["event_count"][near], -key[near]))
+    return near[order[: rule.top]]
 
 
-def _map(value: str) -> Column:
-    return F.map_from_entries(F.collect_list(F.struct("bucket_at", value)))
+def _buckets(counts: Numbers, starts: NDArray[np.datetime64]) -> pa.Array:
+    """Return the counts of each product, each beside the start of its bucket."""
+    products, buckets = counts.shape
+    bucket_at = pa.array(np.tile(starts, products)).cast(INSTANT)
+    items = pa.StructArray.from_arrays([bucket_at, pa.array(counts.ravel())], fields=list(_BUCKET))
+    return pa.ListArray.from_arrays(pa.array(np.arange(products + 1) * buckets, pa.int32()), items)
 
 
-def _sum(numbers: Column) -> Column:
-    return F.aggregate(numbers, F.lit(0.0), lambda total, number: total + number)
+def _present(numbers: Numbers) -> pa.Array:
+    return pa.array(numbers, mask=np.isnan(numbers))
+
+
+def _label(z: Numbers) -> pa.Array:
+    labels = np.select([z >= _CONFIRMED_Z, z >= _EMERGING_Z], ["confirmed", "emerging"], "")
+    return pa.array(labels, pa.string(), mask=labels == "")

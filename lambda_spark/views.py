@@ -12,7 +12,7 @@ from lambda_spark.errors import NotComputedError
 from lambda_spark.handover import COVERS, RULE
 from lambda_spark.settings import BrandSettings
 from lambda_spark.tables import EVENTS, PRODUCT_ACTIVITY, RECENT_BRANDS, USER_BRANDS, Table
-from lambda_spark.time_ranges import DayHeld
+from lambda_spark.time_ranges import UTC, DayHeld
 
 # The key of a view's lineage: the version of `events` that it covers.
 EVENTS_VERSION = "events_version"
@@ -53,14 +53,15 @@ def covers_all_events(root: Path, view: Table) -> bool:
 def update_product_activity(spark: SparkSession, root: Path) -> int:
     """Recompute the days that events were added to since; return the version of `events` that the view covers now."""
     version = tables.version_of(root, EVENTS)
-    lineage = tables.lineage_of(root, PRODUCT_ACTIVITY)
-    if lineage is None:
-        events = tables.read(spark, root, EVENTS, version)
-        tables.replace(activity.product_activity(events), root, PRODUCT_ACTIVITY, "true", {EVENTS_VERSION: version})
-    elif days := changed_days(root, lineage[EVENTS_VERSION], version):
-        events = tables.read(spark, root, EVENTS, version).where(F.col("event_date").isin(days))
+    lineage, files = tables.lineage_of(root, PRODUCT_ACTIVITY), tables.event_files(root, version)
+    where = "true"
+    if lineage is not None:
+        days = changed_days(root, lineage[EVENTS_VERSION], version)
+        files = [file for file in files if file.day in days]
         where = "event_date IN ({})".format(", ".join(f"DATE '{day}'" for day in days))
-        tables.replace(activity.product_activity(events), root, PRODUCT_ACTIVITY, where, {EVENTS_VERSION: version})
+    if files:
+        touched = activity.product_activity(spark, files)
+        tables.replace(touched, root, PRODUCT_ACTIVITY, where, {EVENTS_VERSION: version})
     return version
 
 
@@ -74,12 +75,13 @@ def update_user_brands(spark: SparkSession, root: Path, brands: BrandSettings, r
     lineage = {EVENTS_VERSION: version, COVERS: covers, RULE: brands.model_dump(mode="json")}
     before = None if rebuild else tables.lineage_of(root, USER_BRANDS)
     if before is None or before[RULE] != lineage[RULE]:
-        lists = recent_brands.brand_lists(tables.read(spark, root, EVENTS, version), brands.limit, brands.event_types)
+        files = tables.event_files(root, version)
+        lists = recent_brands.brand_lists(spark, files, brands.limit, brands.event_types)
         tables.replace(lists, root, USER_BRANDS, "true", lineage)
     elif before[EVENTS_VERSION] < version:
-        added = tables.read_changes(spark, root, EVENTS, before[EVENTS_VERSION], version)
-        lists = recent_brands.brand_lists(added, brands.limit, brands.event_types)
-        merged = recent_brands.merge_brand_lists([tables.read(spark, root, USER_BRANDS), lists], brands.limit)
+        added = tables.event_files(root, version, before[EVENTS_VERSION])
+        lists = recent_brands.brand_lists(spark, added, brands.limit, brands.event_types)
+        merged = recent_brands.merge_into(tables.read(spark, root, USER_BRANDS), lists, brands.limit)
         tables.replace(merged, root, USER_BRANDS, "true", lineage)
     return version
 
@@ -90,12 +92,12 @@ def brands_as_of(spark: SparkSession, root: Path, brands: BrandSettings, end: da
     Where `end` lies past the newest event of all, the merged views have the answer; else the master dataset has it.
     """
     if days_held(root)[-1].last_at < end:
-        lists = _brand_views(spark, root)
-        newest = recent_brands.newest_seen_at(lists)
+        lists, log = _brand_views(spark, root)
+        newest = recent_brands.newest_seen_at(log) if log else None
         if newest is None or newest.timestamp() < end.timestamp():
-            return recent_brands.merge_brand_lists(lists, brands.limit)
-    events = tables.read(spark, root, EVENTS).where(F.col("event_time") < F.lit(end))
-    return recent_brands.brand_lists(events, brands.limit, brands.event_types)
+            return _merged(lists, log, brands.limit)
+    files = [file for file in tables.event_files(root) if file.day <= end.astimezone(UTC).date()]
+    return recent_brands.brand_lists(spark, files, brands.limit, brands.event_types, end)
 
 
 def present_brands(spark: SparkSession, root: Path, limit: int) -> DataFrame:
@@ -103,7 +105,7 @@ def present_brands(spark: SparkSession, root: Path, limit: int) -> DataFrame:
 
     Raises NotComputedError where there is neither.
     """
-    return recent_brands.merge_brand_lists(_brand_views(spark, root), limit)
+    return _merged(*_brand_views(spark, root), limit)
 
 
 def uncovered_events(root: Path) -> tuple[str, ...]:
@@ -120,11 +122,21 @@ def _event_counts(root: Path, version: int) -> dict[date, int]:
     return {row[_DAY]: row["num_records_sum"] for row in rows}
 
 
-def _brand_views(spark: SparkSession, root: Path) -> list[DataFrame]:
+def _brand_views(spark: SparkSession, root: Path) -> tuple[DataFrame | None, DataFrame | None]:
+    """Return the batch view and the realtime view, as far as they are there."""
     # In this order: what the speed layer has dropped meanwhile, the batch view that is read after its log has.
-    lists = [tables.read(spark, root, view) for view in (RECENT_BRANDS, USER_BRANDS) if tables.exists(root, view)]
-    if not lists:
+    log, lists = (
+        tables.read(spark, root, view) if tables.exists(root, view) else None for view in (RECENT_BRANDS, USER_BRANDS)
+    )
+    if log is None and lists is None:
         raise NotComputedError(
             f"No user's brands are known in {root} yet: run {RECENT_BRANDS.written_by} or {USER_BRANDS.written_by}."
         )
-    return lists
+    return lists, log
+
+
+def _merged(lists: DataFrame | None, log: DataFrame | None, limit: int) -> DataFrame:
+    if lists is None:
+        return recent_brands.merge_brand_lists([log] if log else [], limit)
+    cut = lists.withColumn("brands", F.slice("brands", 1, limit))
+    return recent_brands.merge_into(cut, log, limit) if log else cut

@@ -9,15 +9,17 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from kafka import KafkaProducer
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from lambda_spark import tables
+from lambda_spark.event_files import EventFile
 from lambda_spark.schemas import EVENT_COLUMNS
 from lambda_spark.settings import KafkaSettings, Settings
 from lambda_spark.tables import Table, path_of
@@ -103,6 +105,13 @@ def expected_lists(rows: Iterable[Mapping[str, str]], limit: int = 50) -> Lists:
 def micros(event_time: str) -> int:
     """Return microseconds since 1970 of a time such as `2020-03-01 12:00:00 UTC`."""
     return (datetime.fromisoformat(event_time.replace(" UTC", "+00:00")) - EPOCH) // timedelta(microseconds=1)
+
+
+def event_file(path: Path, events: DataFrame) -> EventFile:
+    """Write events to a file like those of the master dataset."""
+    rows = events.toArrow()
+    pq.write_table(rows, path)
+    return EventFile(str(path), date(2020, 3, 1), len(rows))
 
 
 def lists_of(brands: DataFrame) -> Lists:

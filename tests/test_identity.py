@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REAL_DATA, NewSettings
-from helpers import Lists, expected_lists, lists_of, read_events, stored_lists, write_events
+from helpers import Lists, event_file, expected_lists, lists_of, read_events, stored_lists, write_events
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -77,10 +77,10 @@ def lists(spark: SparkSession, new_run: NewSettings, tmp_path_factory: pytest.Te
     found = lists_by_way(
         {
             "stream, its rows merged": merge_brand_lists([log], LIMIT),
-            "recomputed from events": brand_lists(events, LIMIT),
+            "recomputed from events": brand_lists(spark, tables.event_files(root), LIMIT),
             "user_brands of the first half, and the stream": views.present_brands(spark, root, LIMIT),
-            "events up to some offset, and from there on": merged_parts(events, "source_offset < 9000"),
-            "events of a partition, and of the other": merged_parts(events, "source_partition = 0"),
+            "events up to some offset, and from there on": merged_parts(folder, events, "source_offset < 9000"),
+            "events of a partition, and of the other": merged_parts(folder, events, "source_partition = 0"),
         }
     )
     found["stream, latest rows"] = stored_lists(root, RECENT_BRANDS)
@@ -97,10 +97,11 @@ def lists_by_way(ways: dict[str, DataFrame]) -> dict[str, Lists]:
     return {way: lists_of(together.where(F.col("way") == way)) for way in ways}
 
 
-def merged_parts(events: DataFrame, condition: str) -> DataFrame:
+def merged_parts(folder: Path, events: DataFrame, condition: str) -> DataFrame:
     """Merge the lists of events that meet a condition with the lists of those that do not."""
     parts = events.where(condition), events.where(f"NOT ({condition})")
-    return merge_brand_lists([brand_lists(part, LIMIT) for part in parts], LIMIT)
+    files = [event_file(folder / f"{condition} {number}.parquet", part) for number, part in enumerate(parts)]
+    return merge_brand_lists([brand_lists(events.sparkSession, [file], LIMIT) for file in files], LIMIT)
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -1,15 +1,20 @@
 """The batch layer's half of the recent brands: Spark's lists keep to the merge rule of the speed layer."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from random import Random
+from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
 import pytest
+from helpers import event_file
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lambda_spark.recent_brands import brand_lists, merge_brand_lists, newest_seen_at
-from lambda_spark.schemas import EVENTS, USER_BRANDS
+from lambda_spark.recent_brands import brand_lists, merge_brand_lists, merge_into, newest_seen_at
+from lambda_spark.schemas import USER_BRANDS
 from lambda_spark.sightings import SIGHTINGS, merge
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -34,9 +39,20 @@ def seen() -> list[Seen]:
     return events
 
 
-def events_frame(spark: SparkSession, seen: list[Seen]) -> DataFrame:
-    rows = [(user_id, brand, EPOCH + timedelta(seconds=at), kind) for user_id, brand, at, kind in seen]
-    return spark.createDataFrame(rows, "user_id bigint, brand string, event_time timestamp, event_type string")
+ListsFrom = Callable[..., DataFrame]
+
+
+@pytest.fixture
+def lists_from(spark: SparkSession, tmp_path: Path) -> ListsFrom:
+    """Return what stores events and computes lists from them."""
+
+    def lists(seen: list[Seen], *rule: Any) -> DataFrame:
+        rows = [(user_id, brand, EPOCH + timedelta(seconds=at), kind) for user_id, brand, at, kind in seen]
+        columns = "user_id bigint, brand string, event_time timestamp, event_type string"
+        frame = spark.createDataFrame(rows, columns)
+        return brand_lists(spark, [event_file(tmp_path / str(uuid4()), frame)], *(rule or (50,)))
+
+    return lists
 
 
 def expected(seen: list[Seen], limit: int) -> Lists:
@@ -58,7 +74,7 @@ def collect(lists: DataFrame) -> Lists:
     return collected
 
 
-def test_lists_from_events_and_merged_at_any_boundary_keep_to_the_rule(spark: SparkSession, seen: list[Seen]) -> None:
+def test_lists_from_events_and_merged_at_any_boundary_keep_to_the_rule(lists_from: ListsFrom, seen: list[Seen]) -> None:
     # All boundaries in one job: for each the users have a name of their own.
     boundaries = enumerate([0, 1, len(seen) // 3, len(seen) - 1, len(seen)])
     shifted = [(boundary, [(user % 10**4 + n * 10**4, *event) for user, *event in seen]) for n, boundary in boundaries]
@@ -67,18 +83,19 @@ def test_lists_from_events_and_merged_at_any_boundary_keep_to_the_rule(spark: Sp
     rest = [event for boundary, events in shifted for event in events[max(boundary - 20, 0) :]]
     rule = expected([event for _, events in shifted for event in events], 50)
     assert max(map(len, rule.values())) == 50
-    batch, speed = (brand_lists(events_frame(spark, events), 50).cache() for events in (first, rest))
+    batch, speed = (lists_from(events).cache() for events in (first, rest))
     assert collect(merge_brand_lists([batch, speed, batch], 50)) == rule
+    assert collect(merge_into(batch, speed, 50)) == rule
     # The whole is the rest of boundary 0.
     assert {user: brands for user, brands in collect(speed).items() if user < 10**4} == expected(shifted[0][1], 50)
 
 
-def test_only_the_event_types_asked_for_and_the_limit(spark: SparkSession, seen: list[Seen]) -> None:
+def test_only_the_event_types_asked_for_and_the_limit(lists_from: ListsFrom, seen: list[Seen]) -> None:
     carts = [event for event in seen if event[3] == "cart"]
-    assert collect(brand_lists(events_frame(spark, seen), 3, ["cart", "wish"])) == expected(carts, 3)
+    assert collect(lists_from(seen, 3, ["cart", "wish"])) == expected(carts, 3)
 
 
-def test_brands_are_compared_normalised_and_users_without_one_have_no_row(spark: SparkSession) -> None:
+def test_brands_are_compared_normalised_and_users_without_one_have_no_row(lists_from: ListsFrom) -> None:
     seen: list[Seen] = [
         (1, "Apple ", 1, "view"),
         (1, "apple", 2, "view"),
@@ -86,17 +103,17 @@ def test_brands_are_compared_normalised_and_users_without_one_have_no_row(spark:
         (2, None, 3, "view"),
         (2, " ", 4, "view"),
     ]
-    lists = brand_lists(events_frame(spark, seen), 50)
+    lists = lists_from(seen)
     assert collect(lists) == {1: [("apple", 2)]}
     # A naive instant of the machine's time zone, as everything that Spark hands to Python.
-    assert newest_seen_at([lists, brand_lists(events_frame(spark, seen[:1]), 50)]).timestamp() == 2
+    assert newest_seen_at(lists).timestamp() == 2
 
 
 def test_the_contract_and_what_comes_of_nothing(spark: SparkSession) -> None:
-    nothing = brand_lists(spark.createDataFrame([], EVENTS), 50)
+    nothing = brand_lists(spark, [], 50)
     contract = spark.createDataFrame([], USER_BRANDS)
     assert [(f.name, f.dataType.simpleString()) for f in nothing.schema] == [
         (f.name, f.dataType.simpleString()) for f in contract.schema
     ]
     assert merge_brand_lists([nothing, contract], 50).isEmpty()
-    assert newest_seen_at([nothing, contract]) is None
+    assert newest_seen_at(nothing) is None

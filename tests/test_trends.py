@@ -12,20 +12,22 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from chispa import assert_df_equality
+from conftest import NewSettings
 from pyspark.sql import DataFrame, Row, SparkSession
 
-from lambda_spark.activity import bucket_activity, daily_buckets, product_activity
-from lambda_spark.events import divide, parse_range
-from lambda_spark.file_ranges import plan_ranges
-from lambda_spark.schemas import EVENTS, PRODUCT_ACTIVITY, TRENDS
+from lambda_spark import tables
+from lambda_spark.activity import bucket_activity, product_activity
+from lambda_spark.pipelines import ingest_files
+from lambda_spark.schemas import BUCKET_ACTIVITY, TRENDS
 from lambda_spark.synthetic import planted_product_ids, write_month
 from lambda_spark.time_ranges import DayHeld, TimeRange, default_windows, parse_bucket, parse_instant
+from lambda_spark.trend_windows import with_bucket_at
 from lambda_spark.trends import TrendRule, trends
 
 UTC = timezone.utc
 DAY = timedelta(days=1)
 START = datetime(2019, 11, 1, tzinfo=UTC)
-BUCKET_ACTIVITY = PRODUCT_ACTIVITY.replace("event_date date", "bucket_at timestamp")
+TWO_DAYS = [TimeRange(START, START + 2 * DAY)]
 ALL_ALIKE = dict.fromkeys(("view", "cart", "remove_from_cart", "purchase", "other"), 1.0)
 
 # The counts of each product, one per bucket.
@@ -42,9 +44,18 @@ def views(at: datetime, product_id: int, count: float) -> tuple[Any, ...]:
     return (at, product_id, f"brand {product_id}", "a.b", count, 0, 0, 0, count, count, None)
 
 
-def windows_frame(spark: SparkSession, ranges: Sequence[TimeRange], size: timedelta = DAY) -> DataFrame:
-    rows = [(r.start, r.end, [r.start + i * size for i in range((r.end - r.start) // size)]) for r in ranges]
-    return spark.createDataFrame(rows, "window_from timestamp, window_to timestamp, bucket_ats array<timestamp>")
+def rank_windows(
+    spark: SparkSession,
+    activity: DataFrame,
+    windows: Sequence[TimeRange],
+    a_rule: TrendRule,
+    size: timedelta = DAY,
+    bucket: str = "day",
+) -> DataFrame:
+    """Rank the products of the windows, one after another."""
+    counts = activity.toArrow()
+    computed = pa.concat_tables(trends(counts, window, size, bucket, a_rule) for window in windows)
+    return spark.createDataFrame(computed)
 
 
 def rank(spark: SparkSession, shops: Sequence[Shop], a_rule: TrendRule) -> list[dict[int, Row]]:
@@ -58,15 +69,11 @@ def rank(spark: SparkSession, shops: Sequence[Shop], a_rule: TrendRule) -> list[
         for day, count in enumerate(counts)
         if count
     ]
-    windows = windows_frame(spark, [TimeRange(start, start + days * DAY) for start in starts])
-    ranked = trends(spark.createDataFrame(activity, BUCKET_ACTIVITY), windows, days, "day", a_rule).collect()
+    windows = [TimeRange(start, start + days * DAY) for start in starts]
+    rows = rank_windows(spark, spark.createDataFrame(activity, BUCKET_ACTIVITY), windows, a_rule).collect()
     # What Spark hands to Python are instants of the machine's time zone.
     return [
-        {
-            row.product_id: row
-            for row in sorted(ranked, key=lambda row: row.rank)
-            if row.window_from.astimezone(UTC) == s
-        }
+        {row.product_id: row for row in sorted(rows, key=lambda row: row.rank) if row.window_from.astimezone(UTC) == s}
         for s in starts
     ]
 
@@ -234,8 +241,7 @@ def typed_activity(spark: SparkSession) -> DataFrame:
 def test_ranking_counting_weights_top_and_support(
     spark: SparkSession, typed_activity: DataFrame, changes: dict[str, Any], order: list[int], totals: list[float]
 ) -> None:
-    windows = windows_frame(spark, [TimeRange(START, START + 2 * DAY)])
-    rows = trends(typed_activity, windows, 2, "day", rule(**{"min_events": 0, **changes})).orderBy("rank").collect()
+    rows = rank_windows(spark, typed_activity, TWO_DAYS, rule(**{"min_events": 0, **changes})).orderBy("rank").collect()
     assert [row.product_id for row in rows] == order
     assert [row.event_count for row in rows] == totals
     assert [row["rank"] for row in rows] == list(range(1, len(order) + 1))
@@ -244,9 +250,8 @@ def test_ranking_counting_weights_top_and_support(
 def test_where_no_event_has_a_weight_there_is_no_trend_and_no_fault(
     spark: SparkSession, typed_activity: DataFrame
 ) -> None:
-    windows = windows_frame(spark, [TimeRange(START, START + 2 * DAY)])
     weightless = rule(weights=dict.fromkeys(ALL_ALIKE, 0.0))
-    assert trends(typed_activity, windows, 2, "day", weightless).isEmpty()
+    assert rank_windows(spark, typed_activity, TWO_DAYS, weightless).isEmpty()
 
 
 def test_smoothing_and_support_follow_the_size_of_the_shop(spark: SparkSession) -> None:
@@ -322,20 +327,19 @@ def test_random_shops_are_as_computed_in_plain_python_and_windows_do_not_disturb
     activity = spark.createDataFrame([views(START + d * DAY, p, c) for (d, p), c in counts.items()], BUCKET_ACTIVITY)
     firsts = [0, 1, 8, 14]  # the first two overlap, the third has the closed day
     ranges = [TimeRange(START + first * DAY, START + (first + 7) * DAY) for first in firsts]
-    together = trends(activity.cache(), windows_frame(spark, ranges), 7, "day", rule()).cache()
+    together = rank_windows(spark, activity.cache(), ranges, rule()).cache()
     rows = together.collect()
     for first, asked in zip(firsts, ranges, strict=True):
         shop = {p: [counts.get((d, p), 0) for d in range(first, first + 7)] for p in range(60)}
         expected = reference({product_id: days for product_id, days in shop.items() if sum(days)})
         assert len(expected) > 40
         assert_as_computed([row for row in rows if row.window_from.astimezone(UTC) == asked.start], expected)
-    alone = trends(activity, windows_frame(spark, ranges[1:2]), 7, "day", rule())
+    alone = rank_windows(spark, activity, ranges[1:2], rule())
     assert_df_equality(alone, together.where(together["window_from"] == ranges[1].start), ignore_row_order=True)
 
 
 def test_the_contract(spark: SparkSession, typed_activity: DataFrame) -> None:
-    windows = windows_frame(spark, [TimeRange(START, START + 2 * DAY)])
-    schema = trends(typed_activity, windows, 2, "day", rule()).schema
+    schema = rank_windows(spark, typed_activity, TWO_DAYS, rule()).schema
     contract = spark.createDataFrame([], TRENDS).schema
     assert [(f.name, f.dataType.simpleString()) for f in schema] == [
         (f.name, f.dataType.simpleString()) for f in contract
@@ -345,17 +349,16 @@ def test_the_contract(spark: SparkSession, typed_activity: DataFrame) -> None:
 # --- real events
 
 
-def events_of(spark: SparkSession, path: Path) -> DataFrame:
-    parsed = (table for part in plan_ranges(path) for table in parse_range(part))
-    return spark.createDataFrame(pa.concat_tables(divide(table)[1] for table in parsed), EVENTS)
-
-
-def test_ten_minute_buckets_of_a_real_morning(spark: SparkSession, real_file: Callable[[str], Path]) -> None:
+def test_ten_minute_buckets_of_a_real_morning(
+    spark: SparkSession, new_settings: NewSettings, real_file: Callable[[str], Path]
+) -> None:
     path = real_file("rees46-multi-2019-10-01.csv")
     asked = TimeRange(parse_instant("2019-10-01"), parse_instant("2019-10-01T02:50:00"))
     size = parse_bucket("10 minutes")
-    activity = bucket_activity(events_of(spark, path), asked, size)
-    rows = trends(activity, windows_frame(spark, [asked], size), 17, "10 minutes", rule(top=10_000)).collect()
+    settings = new_settings()
+    ingest_files(spark, settings, [path])
+    activity = bucket_activity(spark, tables.event_files(settings.data_root), asked, size)
+    rows = rank_windows(spark, activity, [asked], rule(top=10_000), size, "10 minutes").collect()
 
     events = pd.read_csv(path).dropna(subset=["user_session"])
     events["at"] = pd.to_datetime(events["event_time"], format="%Y-%m-%d %H:%M:%S UTC", utc=True)
@@ -377,17 +380,19 @@ def test_ten_minute_buckets_of_a_real_morning(spark: SparkSession, real_file: Ca
 
 
 def test_the_planted_trends_of_the_generated_month_are_the_best(
-    spark: SparkSession, tmp_path: Path, record_property: Callable[[str, object], None]
+    spark: SparkSession, new_settings: NewSettings, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     write_month(tmp_path / "month.csv")
-    activity = daily_buckets(product_activity(events_of(spark, tmp_path / "month.csv"))).cache()
+    settings = new_settings()
+    ingest_files(spark, settings, [tmp_path / "month.csv"])
+    activity = with_bucket_at(product_activity(spark, tables.event_files(settings.data_root)).toArrow())
     days = [DayHeld((START + day * DAY).date(), START + day * DAY, START + (day + 1) * DAY) for day in range(30)]
-    last_week = windows_frame(spark, default_windows(days, 7)[-1:])
+    last_week = default_windows(days, 7)[-1]
     planted = set(planted_product_ids())
 
     def precision_at_20(**changes: Any) -> float:
-        best = trends(activity, last_week, 7, "day", rule(top=20, **changes)).collect()
-        return len({row.product_id for row in best} & planted) / 20
+        best = trends(activity, last_week, DAY, "day", rule(top=20, **changes))
+        return len(set(best["product_id"].to_pylist()) & planted) / 20
 
     precision = {name: precision_at_20(rank_by=name) for name in ("trend_score", "total_pct_increase", "events")}
     precision["raw percentage"] = precision_at_20(rank_by="total_pct_increase", min_events=0)
