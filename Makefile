@@ -1,6 +1,6 @@
 # The two commands that matter: `make recommend` and `make test`. Each sets up what it needs first.
 .DEFAULT_GOAL := help
-.PHONY: help setup ready recommend month test lint bench bench-quick broker broker-stop cluster cluster-stop package clean lock
+.PHONY: help setup ready recommend month test lint bench bench-quick broker broker-stop cluster cluster-stop s3 package clean lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -49,11 +49,14 @@ cluster: ready  ## Start a Spark cluster on this machine, a master and two worke
 cluster-stop: ready  ## Stop it
 	@$(BIN)/python -m lambda_spark.cluster stop
 
+s3: ready  ## Fetch what a data root on object storage needs: LAMBDA_DATA_ROOT=s3a://BUCKET/FOLDER
+	@$(BIN)/python -m lambda_spark.install s3
+
 package: dist/lambda_spark.zip  ## Make dist/lambda_spark.zip, which `spark-submit --py-files` hands to the executors
 
 # A wheel is a zip with the package at its root, which is what Spark asks for; only the name has to end in .zip.
 dist/lambda_spark.zip: pyproject.toml $(wildcard lambda_spark/*) | ready
-	@rm -rf dist
+	@rm -f dist/*.whl
 	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
 	@mv dist/*.whl $@
 

@@ -46,7 +46,7 @@ def probe_run(stage: Stage, users: int, overrides: Overrides, seconds: tuple[int
     environment = stage.known_users(users, overrides)
     command = [sys.executable, "-m", "bench.probe", "--users", str(users)]
     command += ["--warm-up", str(seconds[0]), "--seconds", str(seconds[1])]
-    checkpoint = counts.speed_checkpoint(Path(environment["LAMBDA_DATA_ROOT"]))
+    checkpoint = Path(counts.speed_checkpoint(environment["LAMBDA_DATA_ROOT"]))
 
     def figures(measured: Measured) -> Figures:
         seen, usage = last_figures(measured.output), measured.usage()

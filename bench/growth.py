@@ -64,11 +64,11 @@ def main() -> None:
 
 def sample(settings: Settings) -> Sample:
     """Return the numbers of micro-batches and events so far, and the sizes of checkpoint and table."""
-    checkpoint = counts.speed_checkpoint(settings.data_root)
-    table = settings.data_root / "recent_brands"
+    checkpoint = Path(counts.speed_checkpoint(settings.data_root))
+    table = Path(settings.data_root, "recent_brands")
     return {
         "batches": max(int(file.name) for file in (checkpoint / "commits").iterdir() if file.name.isdigit()),
-        "events": received_count(checkpoint),
+        "events": received_count(str(checkpoint)),
         "checkpoint_bytes": tree_bytes(checkpoint),
         "checkpoint_files": sum(file.is_file() for file in checkpoint.rglob("*")),
         "table_bytes": tree_bytes(table) - tree_bytes(checkpoint),

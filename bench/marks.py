@@ -32,13 +32,14 @@ def printed_marks(output: str, total: int) -> list[Mark]:
     return [*marks[:-1], marks[-1]._replace(done=total)] if marks else []
 
 
-def committed_marks(checkpoint: Path) -> list[Mark]:
+def committed_marks(checkpoint: str) -> list[Mark]:
     """Return a mark per micro-batch of a Spark query: when it was committed, and the messages done by then."""
     start = first_offsets(checkpoint)
-    batches = sorted(int(file.name) for file in (checkpoint / "commits").iterdir() if file.name.isdigit())
+    commits = Path(checkpoint, "commits")
+    batches = sorted(int(file.name) for file in commits.iterdir() if file.name.isdigit())
     return [
         Mark(
-            (checkpoint / "commits" / str(batch)).stat().st_mtime,
+            (commits / str(batch)).stat().st_mtime,
             count_between(start, batch_offsets(checkpoint, batch)),
         )
         for batch in batches

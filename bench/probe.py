@@ -52,7 +52,7 @@ def main() -> None:
     with running(job("speed_stream")) as stream, running(offer(settings, args.users)):
         seen = follow(settings.data_root, stream, args.warm_up, args.seconds)
     events = received_count(checkpoint) - before
-    print(json.dumps({**figures(checkpoint, seen, args.seconds), "events": events}))
+    print(json.dumps({**figures(Path(checkpoint), seen, args.seconds), "events": events}))
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def offer(settings: Settings, users: int) -> list[str]:
     return [*command, "--topic", settings.kafka.topic, "--users", str(users)]
 
 
-def follow(root: Path, stream: "subprocess.Popen[bytes]", warm_up: float, seconds: float) -> list[Sighting]:
+def follow(root: str, stream: "subprocess.Popen[bytes]", warm_up: float, seconds: float) -> list[Sighting]:
     """Poll the reader, and return each event of the seconds that follow the warm-up as it became visible.
 
     An event is dated when it is sent, and a user's events come in order, so what is newer than the newest date that was
@@ -103,7 +103,7 @@ def figures(checkpoint: Path, seen: Sequence[Sighting], seconds: float) -> dict[
     if not seen:
         raise BenchError(f"No event became visible within {_PATIENCE_SECONDS} seconds.")
     ages = [1e3 * (sighting.seen_at - sighting.sent_at) for sighting in seen]
-    commits = [mark.at for mark in committed_marks(checkpoint)]
+    commits = [mark.at for mark in committed_marks(str(checkpoint))]
     counted = [at for at in commits if seen[0].sent_at <= at <= seen[-1].seen_at]
     return {
         "median_ms": median(ages),

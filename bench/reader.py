@@ -1,7 +1,6 @@
 """A reader of the merged brands without Spark: the batch view at its start, and what the realtime view gets since."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,10 @@ _BRANDS = pa.list_(pa.struct([("brand", pa.string()), ("last_seen_at", pa.int64(
 class MergedBrands:
     """Everybody's recent brands, brought up to date by `refresh`."""
 
-    def __init__(self, root: Path) -> None:
-        view = DeltaTable(root / "user_brands").to_pyarrow_table(columns=["user_id", "brands"]).sort_by("user_id")
+    def __init__(self, root: str) -> None:
+        view = DeltaTable(f"{root}/user_brands").to_pyarrow_table(columns=["user_id", "brands"]).sort_by("user_id")
         self._user_ids, self._lists = view["user_id"].to_numpy(), view["brands"].cast(_BRANDS).combine_chunks()
-        self._log = DeltaTable(root / "recent_brands")
+        self._log = DeltaTable(f"{root}/recent_brands")
         self._files = set(self._log.file_uris())
         self._merged: dict[int, Brands] = {}
 

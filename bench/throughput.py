@@ -84,11 +84,11 @@ def rates(measured: Measured, marks: list[Mark], total: int, until: float | None
     }
 
 
-def spark_run(stage: Stage, scratch: Path, name: str, checkpoint_of: Callable[[Path], Path], topic: str) -> Run:
+def spark_run(stage: Stage, scratch: Path, name: str, checkpoint_of: Callable[[str], str], topic: str) -> Run:
     """Prepare a streaming job that reads a topic to its end into an empty data root."""
 
     def figures(measured: Measured) -> Figures:
-        marks = committed_marks(checkpoint_of(scratch))
+        marks = committed_marks(checkpoint_of(str(scratch)))
         total = message_count(stage.bootstrap_servers, topic)
         if marks[-1].done != total:
             raise BenchError(f"jobs/{name}.py has read {marks[-1].done:,} of {total:,} events.")

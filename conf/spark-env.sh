@@ -11,4 +11,8 @@ fi
 if [ -x "$_root/.runtime/java/bin/java" ]; then
   JAVA_HOME="$_root/.runtime/java"
 fi
+# Object storage, once `make s3` has fetched what it needs.
+if [ -d "$_root/.runtime/s3/spark" ]; then
+  SPARK_DIST_CLASSPATH="$_root/.runtime/s3/spark/*"
+fi
 unset _root

@@ -1,7 +1,6 @@
 """What the jobs of the batch and the serving layer print: the answer to a request, as much as a person can read."""
 
 import sys
-from pathlib import Path
 
 from pyspark.sql import functions as F
 
@@ -15,14 +14,14 @@ TRENDS_SHOWN = 20
 USERS_SHOWN = 5
 
 
-def print_trends(root: Path, request: Request, settings: TrendSettings) -> None:
+def print_trends(root: str, request: Request, settings: TrendSettings) -> None:
     """Print the best of the stored trends of a window."""
     out = console.make_console()
     console.print_notes(out, request.notes)
     console.print_trends(out, best_trends(root, request, TRENDS_SHOWN), settings.min_events)
 
 
-def print_brands(root: Path, settings: BrandSettings) -> None:
+def print_brands(root: str, settings: BrandSettings) -> None:
     """Print the stored brands of some users."""
     console.print_brands(console.make_console(), tables.read_rows(root, USER_BRANDS, limit=USERS_SHOWN), settings.limit)
 

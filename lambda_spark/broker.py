@@ -27,7 +27,7 @@ START_SECONDS = 120
 
 def broker_directory(settings: Settings) -> Path:
     """Return the folder where the local broker keeps its data."""
-    return settings.data_root / "broker"
+    return settings.local_root / "broker"
 
 
 def is_reachable(bootstrap: str) -> bool:

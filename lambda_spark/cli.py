@@ -4,7 +4,6 @@ import re
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from lambda_spark.errors import LambdaSparkError, TimeRangeError
@@ -22,7 +21,7 @@ def parser(doc: str | None) -> ArgumentParser:
 
 def add_table_options(options: ArgumentParser) -> None:
     """Add --data-root."""
-    options.add_argument("--data-root", type=Path, metavar="DIR", help="where the tables are (default: data)")
+    options.add_argument("--data-root", metavar="DIR", help="where the tables are, a folder or a URI (default: data)")
 
 
 def add_topic_options(options: ArgumentParser) -> None:
@@ -65,6 +64,8 @@ def run(main: Callable[[], None]) -> None:
         print(str(stop), end="\n" if str(stop) else "")
         sys.exit(130)
     except Exception as error:
+        if "S3AFileSystem not found" in str(error):
+            _fail("Spark has no jars for object storage: run `make s3`.")
         # An error of ours that was raised in a Spark task; anything else is a fault and keeps its trace.
         if found := _ERROR_IN_TASK.search(str(error)):
             _fail(found.group(1))

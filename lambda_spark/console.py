@@ -5,7 +5,6 @@ Text of events is shown literally: no markup in it is interpreted, no control ch
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
@@ -58,7 +57,7 @@ def print_counts(console: Console, counts: Counts) -> None:
         console.print(Text.assemble(mark, sentence))
 
 
-def print_stored(console: Console, data_root: Path) -> None:
+def print_stored(console: Console, data_root: str) -> None:
     """Say that the batch result is stored, and where."""
     console.print(Text(f"The batch result is stored in the serving layer: {data_root}"), soft_wrap=True)
 

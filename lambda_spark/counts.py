@@ -1,7 +1,6 @@
 """What each layer has received, read from Delta's log and the checkpoints: no Spark needed, so also at the very end."""
 
 from collections import Counter
-from pathlib import Path
 
 import deltalake
 import pyarrow.compute as pc
@@ -12,17 +11,17 @@ from lambda_spark.summary import Counts
 from lambda_spark.tables import EVENTS, RECENT_BRANDS, REJECTED_EVENTS
 
 
-def ingest_checkpoint(root: Path) -> Path:
+def ingest_checkpoint(root: str) -> str:
     """Return where ingest keeps how far it is in the topic."""
     return checkpoint_of(tables.path_of(root, EVENTS), "ingest")
 
 
-def speed_checkpoint(root: Path) -> Path:
+def speed_checkpoint(root: str) -> str:
     """Return where the speed layer keeps its state and how far it is in the topic."""
     return checkpoint_of(tables.path_of(root, RECENT_BRANDS), "speed")
 
 
-def master_dataset_counts(root: Path) -> Counts:
+def master_dataset_counts(root: str) -> Counts:
     """Count all events stored and all rejected, by reason."""
     return Counts(stored=_row_count(root), rejected=_rejected(root))
 
@@ -35,13 +34,13 @@ def growth(before: Counts, after: Counts, received: int | None = None) -> Counts
     return Counts(batch_received=received, stored=stored, rejected=rejected)
 
 
-def _row_count(root: Path) -> int:
+def _row_count(root: str) -> int:
     if not tables.exists(root, EVENTS):
         return 0
     return pc.sum(tables.files_of(root, EVENTS)["num_records"]).as_py() or 0
 
 
-def _rejected(root: Path) -> Counter[str]:
+def _rejected(root: str) -> Counter[str]:
     if not tables.exists(root, REJECTED_EVENTS):
         return Counter()
     rejected = deltalake.DeltaTable(tables.path_of(root, REJECTED_EVENTS)).to_pyarrow_table(columns=["reason"])

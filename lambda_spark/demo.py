@@ -47,7 +47,7 @@ def main() -> None:
             files = find_event_files(args.events)
             settings = settings_of_their_own(settings, files)
         else:
-            files = [settings.data_root / MONTH]
+            files = [settings.local_root / MONTH]
         run_pipeline(settings, files, asked, make_console())
 
 
@@ -57,7 +57,7 @@ def settings_of_their_own(settings: Settings, files: Sequence[Path]) -> Settings
     stem = "".join(letter if letter.isalnum() else "-" for letter in files[0].name.split(".")[0])[:60]
     name = f"{stem}-{content[:6]}"
     kafka = settings.kafka.model_copy(update={"topic": f"{settings.kafka.topic}-{name}"})
-    return settings.model_copy(update={"data_root": settings.data_root / "runs" / name, "kafka": kafka})
+    return settings.model_copy(update={"data_root": f"{settings.data_root}/runs/{name}", "kafka": kafka})
 
 
 def run_pipeline(settings: Settings, files: Sequence[Path], asked: TimeRange | None, console: Console) -> None:
@@ -72,7 +72,7 @@ def run_pipeline(settings: Settings, files: Sequence[Path], asked: TimeRange | N
         seconds[name] = time.monotonic() - begin
         console.print(f"{name:<32}{seconds[name]:6.1f} s")
 
-    if files == [settings.data_root / MONTH] and not files[0].exists():
+    if files == [settings.local_root / MONTH] and not files[0].exists():
         with step("generate a month of events"):
             write_month(files[0])
     with step("start"):
@@ -93,8 +93,8 @@ def run_pipeline(settings: Settings, files: Sequence[Path], asked: TimeRange | N
         brands = views.brands_as_of(spark, settings.data_root, settings.brands, recommended.request.range.end)
         summary = summarise(settings, recommended, brands, sent, seconds)
     print_summary(console, summary)
-    report = write_report(settings.data_root / "report.html", summary)
-    console.print(f"Report with charts: {_from_here(report)}", soft_wrap=True)
+    report = write_report(settings.local_root / "report.html", summary)
+    console.print(f"Report with charts: {_from_here(str(report))}", soft_wrap=True)
 
 
 def summarise(
@@ -131,9 +131,9 @@ def summarise(
     )
 
 
-def _from_here(path: Path) -> Path:
+def _from_here(path: str) -> str:
     """Return the path as one would type it here."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return path.removeprefix(f"{Path.cwd()}/")
 
 
 def _rows_of(rows: DataFrame, users: Sequence[int], *order: str) -> Sequence[Row]:

@@ -11,6 +11,8 @@ import pyarrow as pa
 from pyarrow import dataset
 from pyspark.sql import DataFrame, SparkSession
 
+from lambda_spark.storage import open_paths
+
 Part = TypeVar("Part")
 
 
@@ -24,7 +26,8 @@ class EventFile(NamedTuple):
 
 def open_files(files: Iterable[EventFile]) -> dataset.Dataset:
     """Return what the files hold but for `event_date`, their folder, to be read as far as a query needs it."""
-    return dataset.dataset([file.path for file in files], format="parquet")
+    system, paths = open_paths([file.path for file in files])
+    return dataset.dataset(paths, format="parquet", filesystem=system)
 
 
 def in_parts(files: Sequence[EventFile], size: int) -> list[list[EventFile]]:

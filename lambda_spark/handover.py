@@ -7,7 +7,6 @@ before a time. A batch view that is visible covers for good, so dropping later, 
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import deltalake
@@ -29,7 +28,7 @@ def reach(topic: str, offsets: Offsets) -> dict[str, Any]:
     return {_TOPIC: topic, _OFFSETS: offsets}
 
 
-def covered_offsets(root: Path, topic: str, brands: BrandSettings) -> Offsets:
+def covered_offsets(root: str, topic: str, brands: BrandSettings) -> Offsets:
     """Return, per partition, the offset below which `user_brands` has all messages, by the same rule."""
     lineage = tables.lineage_of(root, USER_BRANDS) or {}
     covered = lineage.get(COVERS, {})
@@ -37,13 +36,13 @@ def covered_offsets(root: Path, topic: str, brands: BrandSettings) -> Offsets:
     return _offsets(covered) if is_ours else {}
 
 
-def dropped_offsets(root: Path, topic: str) -> Offsets:
+def dropped_offsets(root: str, topic: str) -> Offsets:
     """Return, per partition, the offset below which the speed layer may have dropped what messages told."""
     lineage = tables.lineage_of(root, RECENT_BRANDS) or {}
     return _offsets(lineage) if lineage.get(_TOPIC) == topic else {}
 
 
-def drop_covered(spark: SparkSession, root: Path, topic: str, brands: BrandSettings, dropped: Offsets) -> Offsets:
+def drop_covered(spark: SparkSession, root: str, topic: str, brands: BrandSettings, dropped: Offsets) -> Offsets:
     """Where `user_brands` covers more than was dropped, drop that too; return what has been dropped now.
 
     To be called from within `foreachBatch`: the log loses it at once, the state from the next micro-batch on.
@@ -57,7 +56,7 @@ def drop_covered(spark: SparkSession, root: Path, topic: str, brands: BrandSetti
     return {**dropped, **covered}
 
 
-def _drop_from_log(root: Path, topic: str, covered: Offsets) -> None:
+def _drop_from_log(root: str, topic: str, covered: Offsets) -> None:
     """Delete the micro-batches of `recent_brands` that lie wholly below what is covered."""
     log = deltalake.DeltaTable(tables.path_of(root, RECENT_BRANDS))
     is_done: dict[int, bool] = {}
@@ -69,7 +68,7 @@ def _drop_from_log(root: Path, topic: str, covered: Offsets) -> None:
         log.delete(f"batch_id IN ({done})")
 
 
-def hole(root: Path) -> tuple[str, ...]:
+def hole(root: str) -> tuple[str, ...]:
     """Return what to say where the speed layer has dropped what `user_brands`, made anew since, does not cover."""
     dropped = tables.lineage_of(root, RECENT_BRANDS) or {}
     covered = (tables.lineage_of(root, USER_BRANDS) or {}).get(COVERS, {})

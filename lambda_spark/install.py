@@ -1,6 +1,6 @@
 """The part of the set-up that pip cannot do: Java, Spark's conf folder, the jars and their archive.
 
-Run by `make setup`, as often as one likes: what is there already stays as it is.
+Run by `make setup`, as often as one likes: what is there already stays as it is. `make s3` adds object storage.
 """
 
 import importlib.util
@@ -14,10 +14,11 @@ from pathlib import Path
 
 from lambda_spark.class_archive import make_class_archives
 from lambda_spark.errors import SetUpError
-from lambda_spark.java import JARS, JAVA, RUNTIME, find_java, install_java, wrap_java
+from lambda_spark.java import JARS, JAVA, RUNTIME, S3_JARS, find_java, install_java, wrap_java
 from lambda_spark.settings import PROJECT_ROOT
 
 IVY_MODULE = PROJECT_ROOT / "conf" / "ivy.xml"
+IVY_MODULE_S3 = PROJECT_ROOT / "conf" / "ivy-s3.xml"
 IVY_SETTINGS = PROJECT_ROOT / "conf" / "ivysettings.xml"
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
@@ -54,21 +55,21 @@ def write_trust_store(path: Path) -> list[str]:
     return [f"-Djavax.net.ssl.trustStore={path}", "-Djavax.net.ssl.trustStoreType=JKS"]
 
 
-def resolve_jars(home: Path) -> None:
-    """Fetch the jars of conf/ivy.xml into `.runtime/jars/<configuration>`, unless they are those of this very file.
+def resolve_jars(home: Path, module: Path, folder: Path, what: str) -> None:
+    """Fetch the jars of an Ivy file into `<folder>/<configuration>`, unless they are those of this very file.
 
     Raises SetUpError where Maven Central cannot be reached.
     """
-    stamp = JARS / IVY_MODULE.name
-    if stamp.exists() and stamp.read_bytes() == IVY_MODULE.read_bytes():
+    stamp = folder / module.name
+    if stamp.exists() and stamp.read_bytes() == module.read_bytes():
         return
-    print("Fetching the jars of Delta, Spark's Kafka source and the broker (70 MB, once) ...", flush=True)
+    print(f"Fetching the jars of {what} once ...", flush=True)
     cache = RUNTIME / "ivy"
     cache.mkdir(parents=True, exist_ok=True)
     ivy = [str(JAVA), *write_trust_store(cache / "trust.jks"), f"-Divy.default.ivy.user.dir={cache}"]
     ivy += ["-cp", str(next((home / "jars").glob("ivy-*.jar"))), "org.apache.ivy.Main", "-cache", str(cache)]
-    ivy += ["-settings", str(IVY_SETTINGS), "-ivy", str(IVY_MODULE), "-warn"]
-    ivy += ["-sync", "-retrieve", str(JARS / "[conf]" / "[artifact]-[revision](-[classifier]).[ext]")]
+    ivy += ["-settings", str(IVY_SETTINGS), "-ivy", str(module), "-warn"]
+    ivy += ["-sync", "-retrieve", str(folder / "[conf]" / "[artifact]-[revision](-[classifier]).[ext]")]
     done = subprocess.run(ivy, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         log = cache / "ivy.log"
@@ -76,7 +77,7 @@ def resolve_jars(home: Path) -> None:
         raise SetUpError(
             f"The jars could not be fetched: connect to the network and run `make setup` ({log} says more)."
         )
-    shutil.copy(IVY_MODULE, stamp)
+    shutil.copy(module, stamp)
     shutil.rmtree(cache)
 
 
@@ -98,13 +99,20 @@ def install() -> None:
         raise SetUpError(f"Spark's own scripts fail in a folder with a space in its path: move {PROJECT_ROOT}.")
     wrap_java(find_java() or install_java())
     home = spark_home()
-    resolve_jars(home)
+    resolve_jars(home, IVY_MODULE, JARS, "Delta, Spark's Kafka source and the broker (70 MB)")
     link_into_spark(home)
     make_class_archives([*(home / "jars").iterdir(), *(JARS / "broker").iterdir()])
+
+
+def install_s3() -> None:
+    """Fetch what a data root on object storage needs. conf/spark-env.sh adds it to Spark. Raises SetUpError."""
+    resolve_jars(spark_home(), IVY_MODULE_S3, S3_JARS, "object storage (13 MB)")
 
 
 if __name__ == "__main__":
     try:
         install()
+        if sys.argv[1:] == ["s3"]:
+            install_s3()
     except SetUpError as error:
         sys.exit(str(error))

@@ -16,6 +16,7 @@ from lambda_spark.settings import PROJECT_ROOT
 RUNTIME = PROJECT_ROOT / ".runtime"
 JAVA = RUNTIME / "java" / "bin" / "java"
 JARS = RUNTIME / "jars"
+S3_JARS = RUNTIME / "s3"
 CLASS_ARCHIVES = RUNTIME / "classes"
 # Set while the archives are made: each Java then writes down the classes it has loaded.
 MAKE_CLASS_ARCHIVES = "LAMBDA_MAKE_CLASS_ARCHIVES"

@@ -31,7 +31,7 @@ def main() -> None:
     args = options.parse_args()
     if args.events < _FEWEST:
         options.error(f"{args.events} events are no month of a shop: ask for {_FEWEST:,} or more.")
-    folder = cli.load(args).data_root / "month"
+    folder = cli.load(args).local_root / "month"
     with progress_bar("Generating") as on_progress:
         write_full_month(get_spark("month"), folder, args.events, on_progress)
     size = sum(file.stat().st_size for file in folder.iterdir())

@@ -147,7 +147,7 @@ def recommend(
     return Answer(request._replace(notes=notes), tables.read(spark, root, RECOMMENDATIONS).where(where))
 
 
-def _create_master_dataset(spark: SparkSession, root: Path) -> None:
+def _create_master_dataset(spark: SparkSession, root: str) -> None:
     for table in MASTER_DATASET:
         tables.create(spark, root, table)
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from lambda_spark.errors import SettingsError
+from lambda_spark.storage import is_local
 
 _CONFIG = Path("conf", "lambda.toml")
 # Looked for upwards, since the package may lie in the project's dist/lambda_spark.zip, which Spark puts first.
@@ -96,7 +97,7 @@ class Settings(BaseSettings):
         env_prefix="LAMBDA_", env_nested_delimiter="__", toml_file=CONFIG_FILE, extra="forbid", frozen=True
     )
 
-    data_root: Path
+    data_root: str
     kafka: KafkaSettings
     ingest: IngestSettings
     speed: SpeedSettings
@@ -104,10 +105,15 @@ class Settings(BaseSettings):
     trends: TrendSettings
     recommendations: RecommendationSettings
 
-    @field_validator("data_root")
+    @field_validator("data_root", mode="before")
     @classmethod
-    def _from_project_root(cls, value: Path) -> Path:
-        return PROJECT_ROOT / value
+    def _from_project_root(cls, value: str | Path) -> str:
+        return str(PROJECT_ROOT / value) if is_local(str(value)) else str(value).rstrip("/")
+
+    @property
+    def local_root(self) -> Path:
+        """Return the folder for what is no table: the local broker's data, a generated month, reports."""
+        return Path(self.data_root) if is_local(self.data_root) else PROJECT_ROOT / "data"
 
     @classmethod
     def settings_customise_sources(

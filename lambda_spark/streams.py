@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from threading import Event
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 from lambda_spark.checkpoints import Offsets, count_between, first_offsets, reached_offsets
 from lambda_spark.stopping import stop_requested
+from lambda_spark.storage import read_file
 
 # Somebody who looks at each micro-batch: the rows it made, its number, and the offsets it ran from and to.
 Watch = Callable[[DataFrame, int, Offsets, Offsets], None]
@@ -21,7 +21,7 @@ _POLL_SECONDS = 0.2
 _PATIENCE = 50
 
 
-def run_stream(writer: DataStreamWriter, checkpoint: Path, trigger: str | None) -> int:
+def run_stream(writer: DataStreamWriter, checkpoint: str, trigger: str | None) -> int:
     """Run the query until it is stopped, or, without a trigger, over what is there now.
 
     Returns the number of messages that this run has taken in. Raises KeyboardInterrupt where it was to read all that is
@@ -31,7 +31,7 @@ def run_stream(writer: DataStreamWriter, checkpoint: Path, trigger: str | None) 
     pace = writer.trigger(processingTime=trigger) if trigger else writer.trigger(availableNow=True)
     with stop_requested() as stop:
         _stop_on_signals_to_jvm(writer._spark, stop)
-        query = pace.option("checkpointLocation", str(checkpoint)).start()
+        query = pace.option("checkpointLocation", checkpoint).start()
         while not query.awaitTermination(_POLL_SECONDS):  # type: ignore[arg-type]
             if stop.is_set():
                 _stop_between_batches(query)
@@ -61,9 +61,9 @@ def _stop_on_signals_to_jvm(spark: SparkSession, stop: Event) -> None:
         gateway.jvm.sun.misc.Signal.handle(gateway.jvm.sun.misc.Signal(name), _SignalHandler(stop))
 
 
-def query_id(checkpoint: Path) -> str:
+def query_id(checkpoint: str) -> str:
     """Return the id that a query keeps for as long as its checkpoint: under it Delta knows which batches it has."""
-    return str(json.loads((checkpoint / "metadata").read_text())["id"])
+    return str(json.loads(read_file(f"{checkpoint}/metadata") or b"")["id"])
 
 
 def _stop_between_batches(query: StreamingQuery) -> None:

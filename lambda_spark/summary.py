@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 from lambda_spark.rejects import SENTENCES
 from lambda_spark.words import Row, amount, number
@@ -40,7 +39,7 @@ class RunSummary:
     trends: Sequence[Row]
     brands: Sequence[Row]
     recommendations: Sequence[Row]
-    data_root: Path
+    data_root: str
     notes: Sequence[str] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import deltalake
@@ -48,17 +47,17 @@ _LAST_COMMITS = 20
 _LOG_PROPERTIES = {"delta.appendOnly": "true"}
 
 
-def path_of(root: Path, table: Table) -> str:
+def path_of(root: str, table: Table) -> str:
     """Return where the table is."""
-    return str(root / table.name)
+    return f"{root}/{table.name}"
 
 
-def exists(root: Path, table: Table) -> bool:
+def exists(root: str, table: Table) -> bool:
     """Say whether the table has been made."""
     return deltalake.DeltaTable.is_deltatable(path_of(root, table))
 
 
-def create(spark: SparkSession, root: Path, table: Table) -> None:
+def create(spark: SparkSession, root: str, table: Table) -> None:
     """Make the table where there is none, so that its columns are the contract's and not the first writer's."""
     if exists(root, table):
         return
@@ -70,19 +69,19 @@ def create(spark: SparkSession, root: Path, table: Table) -> None:
     builder.execute()
 
 
-def read(spark: SparkSession, root: Path, table: Table, version: int | None = None) -> DataFrame:
+def read(spark: SparkSession, root: str, table: Table, version: int | None = None) -> DataFrame:
     """Read the table, or a version of it. Raises NotComputedError where it has not been made."""
     _require(root, table)
     reader = spark.read.format("delta")
     return (reader if version is None else reader.option("versionAsOf", version)).load(path_of(root, table))
 
 
-def version_of(root: Path, table: Table) -> int:
+def version_of(root: str, table: Table) -> int:
     """Return the table's present version."""
     return deltalake.DeltaTable(path_of(root, table)).version()
 
 
-def read_rows(root: Path, table: Table, where: pc.Expression | None = None, limit: int = 1_000) -> list[Row]:
+def read_rows(root: str, table: Table, where: pc.Expression | None = None, limit: int = 1_000) -> list[Row]:
     """Read a few rows, at most `limit`, without Spark, whose first query of a process takes seconds.
 
     Raises NotComputedError where the table has not been made.
@@ -92,12 +91,12 @@ def read_rows(root: Path, table: Table, where: pc.Expression | None = None, limi
     return [_as_row(row) for row in dataset.head(limit, filter=where).to_pylist()]
 
 
-def files_of(root: Path, table: Table, version: int | None = None) -> pa.Table:
+def files_of(root: str, table: Table, version: int | None = None) -> pa.Table:
     """Return the table's files, or those of a version, with partition values and statistics. One row per file."""
     return pa.table(deltalake.DeltaTable(path_of(root, table), version).get_add_actions(flatten=True))
 
 
-def event_files(root: Path, version: int | None = None, after: int | None = None) -> list[EventFile]:
+def event_files(root: str, version: int | None = None, after: int | None = None) -> list[EventFile]:
     """Return the files of `events`, or of a version of it; with `after`, those that came after that version."""
     before = {file.path for file in event_files(root, after)} if after is not None else set()
     folder, files = path_of(root, EVENTS), files_of(root, EVENTS, version).to_pylist()
@@ -105,12 +104,12 @@ def event_files(root: Path, version: int | None = None, after: int | None = None
     return [file for file in found if file.path not in before]
 
 
-def read_arrow(root: Path, table: Table, columns: Sequence[str], where: pc.Expression) -> pa.Table:
+def read_arrow(root: str, table: Table, columns: Sequence[str], where: pc.Expression) -> pa.Table:
     """Read columns of the rows that meet the condition, without Spark."""
     return deltalake.DeltaTable(path_of(root, table)).to_pyarrow_dataset().to_table(list(columns), filter=where)
 
 
-def target_of(root: Path, table: Table) -> Target:
+def target_of(root: str, table: Table) -> Target:
     """Return what a task has to know to write files of the table."""
     schema = pa.schema(deltalake.DeltaTable(path_of(root, table)).schema().to_arrow())
     return Target(path_of(root, table), schema, table.partitioned_by)
@@ -119,7 +118,7 @@ def target_of(root: Path, table: Table) -> Target:
 def append_once(
     rows: DataFrame,
     make_rows: MakeRows,
-    root: Path,
+    root: str,
     tables: Sequence[Table],
     application: str,
     number: int,
@@ -157,7 +156,7 @@ def commit_files(delta: deltalake.DeltaTable, table: Table, files: Sequence[Row]
     delta.create_write_transaction(added, "append", delta.schema(), partitions, commit_properties=commit)
 
 
-def replace(rows: DataFrame, root: Path, table: Table, where: str, lineage: Mapping[str, Any] | None = None) -> None:
+def replace(rows: DataFrame, root: str, table: Table, where: str, lineage: Mapping[str, Any] | None = None) -> None:
     """Replace the rows that meet the condition; all of `rows` must meet it. Makes the table where there is none."""
     create(rows.sparkSession, root, table)
     writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", where)
@@ -166,7 +165,7 @@ def replace(rows: DataFrame, root: Path, table: Table, where: str, lineage: Mapp
     writer.save(path_of(root, table))
 
 
-def lineage_of(root: Path, table: Table, version: int | None = None) -> dict[str, Any] | None:
+def lineage_of(root: str, table: Table, version: int | None = None) -> dict[str, Any] | None:
     """Return what the table, or a version of it, was last computed from, as its writer said; None where none did."""
     if not exists(root, table):
         return None
@@ -174,7 +173,7 @@ def lineage_of(root: Path, table: Table, version: int | None = None) -> dict[str
     return next(_lineages(delta.history(_LAST_COMMITS)), None) or next(_lineages(delta.history()), None)
 
 
-def _require(root: Path, table: Table) -> None:
+def _require(root: str, table: Table) -> None:
     if not exists(root, table):
         raise NotComputedError(f"There is no table {path_of(root, table)} yet: run {table.written_by} first.")
 

@@ -1,7 +1,6 @@
 """The windows of the batch view `trends`: which are asked for, computed, stored, and stale."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import deltalake
@@ -35,7 +34,7 @@ class Answer(NamedTuple):
     rows: DataFrame
 
 
-def resolve_request(root: Path, settings: TrendSettings, asked: TimeRange | None) -> Request:
+def resolve_request(root: str, settings: TrendSettings, asked: TimeRange | None) -> Request:
     """Return the range and bucket to answer: those asked for, or the default.
 
     Raises TimeRangeError for a range that cannot be answered, NotComputedError where there are no events.
@@ -47,12 +46,12 @@ def resolve_request(root: Path, settings: TrendSettings, asked: TimeRange | None
     return Request(check_range(asked, bucket), bucket, notes)
 
 
-def stored_trends(spark: SparkSession, root: Path, request: Request) -> DataFrame:
+def stored_trends(spark: SparkSession, root: str, request: Request) -> DataFrame:
     """Return the stored rows of a window, schemas.TRENDS; none where it has not been computed."""
     return tables.read(spark, root, TRENDS).where(_condition([request.range], request.bucket))
 
 
-def best_trends(root: Path, request: Request, count: int) -> list[Row]:
+def best_trends(root: str, request: Request, count: int) -> list[Row]:
     """Read the best of the stored trends of a window, by rank, without Spark. Columns as schemas.TRENDS."""
     start, end = (pa.scalar(instant, pa.timestamp("us", tz="UTC")) for instant in request.range)
     is_of_window = (pc.field("window_from") == start) & (pc.field("window_to") == end)
@@ -61,7 +60,7 @@ def best_trends(root: Path, request: Request, count: int) -> list[Row]:
 
 
 def compute_trends(
-    spark: SparkSession, root: Path, settings: TrendSettings, windows: Sequence[TimeRange], bucket: str
+    spark: SparkSession, root: str, settings: TrendSettings, windows: Sequence[TimeRange], bucket: str
 ) -> pa.Table:
     """Compute the trends of windows of one length. Rows as in schemas.TRENDS."""
     span = TimeRange(min(window.start for window in windows), max(window.end for window in windows))
@@ -69,12 +68,12 @@ def compute_trends(
     return pa.concat_tables(trends(counts, window, size, bucket, rule) for window in windows)
 
 
-def is_default_window(root: Path, settings: TrendSettings, request: Request) -> bool:
+def is_default_window(root: str, settings: TrendSettings, request: Request) -> bool:
     """Say whether it is one of the windows that `update_trends` keeps up to date."""
     return request.bucket == "day" and request.range in default_windows(views.days_held(root), settings.days)
 
 
-def replace_trends(spark: SparkSession, root: Path, settings: TrendSettings, request: Request) -> None:
+def replace_trends(spark: SparkSession, root: str, settings: TrendSettings, request: Request) -> None:
     """Compute and store one window; a default one by another rule makes `update_trends` compute all of them again."""
     rows = compute_trends(spark, root, settings, [request.range], request.bucket)
     before = tables.lineage_of(root, TRENDS)
@@ -83,7 +82,7 @@ def replace_trends(spark: SparkSession, root: Path, settings: TrendSettings, req
     tables.replace(spark.createDataFrame(rows), root, TRENDS, where, {} if is_odd else None)
 
 
-def update_trends(spark: SparkSession, root: Path, settings: TrendSettings, events_version: int) -> None:
+def update_trends(spark: SparkSession, root: str, settings: TrendSettings, events_version: int) -> None:
     """Compute and store every default window that is not there yet, or whose days have changed since it was."""
     windows = default_windows(views.days_held(root), settings.days)
     lineage = {views.EVENTS_VERSION: events_version, "rule": _rule_settings(settings)}
@@ -105,7 +104,7 @@ def _rule(settings: TrendSettings) -> TrendRule:
     return TrendRule(**settings.model_dump(exclude={"days", "bucket"}))
 
 
-def _activity(spark: SparkSession, root: Path, span: TimeRange, bucket: str) -> pa.Table:
+def _activity(spark: SparkSession, root: str, span: TimeRange, bucket: str) -> pa.Table:
     """Return the counts of a span, one row per (bucket_at, product_id), from the batch view where it has them."""
     size = parse_bucket(bucket)
     is_whole_days = size == DAY and span.start.timestamp() % DAY.total_seconds() == 0
@@ -115,7 +114,7 @@ def _activity(spark: SparkSession, root: Path, span: TimeRange, bucket: str) -> 
     return counts.select("bucket_at", *COLUMNS).toArrow()
 
 
-def daily_counts(root: Path, span: TimeRange) -> pa.Table:
+def daily_counts(root: str, span: TimeRange) -> pa.Table:
     """Read the counts of whole days, one row per (bucket_at, product_id), without Spark."""
     day = pc.field("event_date")
     in_span = (day >= span.start.astimezone(UTC).date()) & (day < span.end.astimezone(UTC).date())
@@ -127,7 +126,7 @@ def with_bucket_at(daily: pa.Table) -> pa.Table:
     return daily.append_column("bucket_at", daily["event_date"].cast(pa.timestamp("us")).cast(INSTANT))
 
 
-def _stored_windows(root: Path) -> set[TimeRange]:
+def _stored_windows(root: str) -> set[TimeRange]:
     columns = ["bucket", "window_from", "window_to"]
     rows = deltalake.DeltaTable(tables.path_of(root, TRENDS)).to_pyarrow_table(columns=columns)
     windows = rows.filter(pc.equal(rows["bucket"], "day")).group_by(columns).aggregate([])

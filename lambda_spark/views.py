@@ -1,7 +1,6 @@
 """The batch views kept up to date: each remembers which version of the master dataset it was computed from."""
 
 from datetime import date, datetime
-from pathlib import Path
 
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
@@ -20,7 +19,7 @@ EVENTS_VERSION = "events_version"
 _DAY = "partition.event_date"
 
 
-def days_held(root: Path) -> list[DayHeld]:
+def days_held(root: str) -> list[DayHeld]:
     """Return the days of which the master dataset holds events, from Delta's own statistics: nothing is read.
 
     Raises NotComputedError where there is no event yet.
@@ -33,7 +32,7 @@ def days_held(root: Path) -> list[DayHeld]:
     raise NotComputedError(f"There are no events in {root} yet: run {EVENTS.written_by} first.")
 
 
-def changed_days(root: Path, after: int, until: int) -> list[date]:
+def changed_days(root: str, after: int, until: int) -> list[date]:
     """Return the days that events were added to after one version of the master dataset, up to and with another.
 
     A log only grows, so these are the days with more events than before, whatever became of its files.
@@ -44,13 +43,13 @@ def changed_days(root: Path, after: int, until: int) -> list[date]:
     return sorted(day for day, count in now.items() if count != before.get(day))
 
 
-def covers_all_events(root: Path, view: Table) -> bool:
+def covers_all_events(root: str, view: Table) -> bool:
     """Say whether no event has come to the master dataset since the view was computed."""
     lineage = tables.lineage_of(root, view)
     return lineage is not None and not changed_days(root, lineage[EVENTS_VERSION], tables.version_of(root, EVENTS))
 
 
-def update_product_activity(spark: SparkSession, root: Path) -> int:
+def update_product_activity(spark: SparkSession, root: str) -> int:
     """Recompute the days that events were added to since; return the version of `events` that the view covers now."""
     version = tables.version_of(root, EVENTS)
     lineage, files = tables.lineage_of(root, PRODUCT_ACTIVITY), tables.event_files(root, version)
@@ -65,7 +64,7 @@ def update_product_activity(spark: SparkSession, root: Path) -> int:
     return version
 
 
-def update_user_brands(spark: SparkSession, root: Path, brands: BrandSettings, rebuild: bool = False) -> int:
+def update_user_brands(spark: SparkSession, root: str, brands: BrandSettings, rebuild: bool = False) -> int:
     """Merge the events since the last time into the view, or compute it from the first event on.
 
     Returns the version of `events` it covers now.
@@ -86,7 +85,7 @@ def update_user_brands(spark: SparkSession, root: Path, brands: BrandSettings, r
     return version
 
 
-def brands_as_of(spark: SparkSession, root: Path, brands: BrandSettings, end: datetime) -> DataFrame:
+def brands_as_of(spark: SparkSession, root: str, brands: BrandSettings, end: datetime) -> DataFrame:
     """Return everybody's recent brands as they stood before `end`. One row per user_id, schemas.USER_BRANDS.
 
     Where `end` lies past the newest event of all, the merged views have the answer; else the master dataset has it.
@@ -100,7 +99,7 @@ def brands_as_of(spark: SparkSession, root: Path, brands: BrandSettings, end: da
     return recent_brands.brand_lists(spark, files, brands.limit, brands.event_types, end)
 
 
-def present_brands(spark: SparkSession, root: Path, limit: int) -> DataFrame:
+def present_brands(spark: SparkSession, root: str, limit: int) -> DataFrame:
     """Merge the batch view and the realtime view. One row per user_id, schemas.USER_BRANDS.
 
     Raises NotComputedError where there is neither.
@@ -108,7 +107,7 @@ def present_brands(spark: SparkSession, root: Path, limit: int) -> DataFrame:
     return _merged(*_brand_views(spark, root), limit)
 
 
-def uncovered_events(root: Path) -> tuple[str, ...]:
+def uncovered_events(root: str) -> tuple[str, ...]:
     """Return what to say where events may be in neither view of recent brands: the stream never sees those of files."""
     files = tables.files_of(root, EVENTS)
     from_topic, all_rows = (pc.sum(files[name]).as_py() for name in ("null_count.source_file", "num_records"))
@@ -117,12 +116,12 @@ def uncovered_events(root: Path) -> tuple[str, ...]:
     return ()
 
 
-def _event_counts(root: Path, version: int) -> dict[date, int]:
+def _event_counts(root: str, version: int) -> dict[date, int]:
     rows = tables.files_of(root, EVENTS, version).group_by(_DAY).aggregate([("num_records", "sum")]).to_pylist()
     return {row[_DAY]: row["num_records_sum"] for row in rows}
 
 
-def _brand_views(spark: SparkSession, root: Path) -> tuple[DataFrame | None, DataFrame | None]:
+def _brand_views(spark: SparkSession, root: str) -> tuple[DataFrame | None, DataFrame | None]:
     """Return the batch view and the realtime view, as far as they are there."""
     # In this order: what the speed layer has dropped meanwhile, the batch view that is read after its log has.
     log, lists = (

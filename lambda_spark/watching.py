@@ -1,7 +1,6 @@
 """`--show`: samples of the data as it is transformed, printed per micro-batch or, for the batch layer, per table."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -40,7 +39,7 @@ def watch_speed(spark: SparkSession, kafka: KafkaSettings) -> Watch:
     return watch
 
 
-def show_batch(spark: SparkSession, root: Path) -> None:
+def show_batch(spark: SparkSession, root: str) -> None:
     """Print what the trends are made of: events -> product_activity -> buckets."""
     activity = tables.read(spark, root, tables.PRODUCT_ACTIVITY).orderBy(F.desc("event_date"), F.desc("event_count"))
     counts = F.array_join(F.transform("buckets", lambda bucket: bucket["event_count"].cast("long")), " ")

@@ -123,7 +123,7 @@ def lists_of(brands: DataFrame) -> Lists:
     return lists
 
 
-def stored_lists(root: Path, table: Table) -> Lists:
+def stored_lists(root: str, table: Table) -> Lists:
     """Read the lists of a stored table without Spark; of several rows of a user the one of the latest batch."""
     rows = DeltaTable(path_of(root, table)).to_pyarrow_table().to_pylist()
     rows.sort(key=lambda row: row.get("batch_id", 0))
@@ -133,17 +133,19 @@ def stored_lists(root: Path, table: Table) -> Lists:
     }
 
 
-def contents(root: Path, table: Table, leave_out: Sequence[str] = ()) -> Counter[str]:
+def contents(root: str, table: Table, leave_out: Sequence[str] = ()) -> Counter[str]:
     """Read a stored table as a multiset of its rows, without some columns and without Spark."""
     rows = DeltaTable(path_of(root, table)).to_pyarrow_table().drop_columns(list(leave_out))
     return Counter(map(str, rows.to_pylist()))
 
 
-def all_tables(root: Path) -> dict[str, Counter[str]]:
+ALL_TABLES = [value for value in vars(tables).values() if isinstance(value, Table)]
+
+
+def all_tables(root: str) -> dict[str, Counter[str]]:
     """Read every table as a multiset of its rows, without the time of processing."""
-    found = {table.name: table for table in vars(tables).values() if isinstance(table, Table)}
     times = {tables.REJECTED_EVENTS.name: ["rejected_at"]}
-    return {name: contents(root, table, times.get(name, ())) for name, table in found.items()}
+    return {table.name: contents(root, table, times.get(table.name, ())) for table in ALL_TABLES}
 
 
 def run_job(command: Sequence[str], settings: Settings, cwd: Path, **variables: str) -> str:
@@ -164,6 +166,6 @@ def run_job(command: Sequence[str], settings: Settings, cwd: Path, **variables: 
     return done.stdout
 
 
-def versions(root: Path) -> dict[str, int]:
+def versions(root: str) -> dict[str, int]:
     """Return the version of every table there is."""
-    return {path.parent.name: DeltaTable(path.parent).version() for path in root.glob("*/_delta_log")}
+    return {path.parent.name: DeltaTable(path.parent).version() for path in Path(root).glob("*/_delta_log")}

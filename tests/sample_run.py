@@ -1,7 +1,6 @@
 """An invented run with invented brands: the rows that the tests of the console and of the page show."""
 
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -85,7 +84,7 @@ def summary(**other: Any) -> RunSummary:
         "trends": trends,
         "brands": [user_brands(USER, "norrvik", "qivra", "ålma"), user_brands(77, "tessel & söhne")],
         "recommendations": [recommendation(USER, 1, trends[0]), recommendation(77, 1, trends[2])],
-        "data_root": Path("data"),
+        "data_root": "data",
         "seconds": {"replay": 4.2, "ingest": 31.0},
     }
     return RunSummary(**values | other)

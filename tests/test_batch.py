@@ -34,19 +34,19 @@ def week_before(end: int) -> tuple[datetime, datetime, str]:
     return at(end - 7), at(end), "day"
 
 
-def windows(root: Path) -> dict[tuple[datetime, datetime, str], Counter[str]]:
+def windows(root: str) -> dict[tuple[datetime, datetime, str], Counter[str]]:
     """Return the rows of each stored window of `trends`."""
-    rows = DeltaTable(root / "trends").to_pyarrow_table().to_pylist()
+    rows = DeltaTable(f"{root}/trends").to_pyarrow_table().to_pylist()
     found = defaultdict(Counter)
     for row in rows:
         found[row["window_from"], row["window_to"], row["bucket"]][str(row)] += 1
     return dict(found)
 
 
-def days(root: Path) -> dict[str, Counter[str]]:
+def days(root: str) -> dict[str, Counter[str]]:
     """Return the rows of each day of `product_activity`."""
     found = defaultdict(Counter)
-    for row in DeltaTable(root / "product_activity").to_pyarrow_table().to_pylist():
+    for row in DeltaTable(f"{root}/product_activity").to_pyarrow_table().to_pylist():
         found[str(row["event_date"])][str(row)] += 1
     return dict(found)
 
@@ -83,7 +83,7 @@ def test_new_events_change_their_days_and_the_windows_over_these_and_no_other(sh
 
 
 def test_only_days_with_new_events_are_computed_again(shop: SimpleNamespace) -> None:
-    newest = DeltaTable(shop.settings.data_root / "product_activity").history(1)[0]
+    newest = DeltaTable(f"{shop.settings.data_root}/product_activity").history(1)[0]
     written = str(newest["operationParameters"])
     computed = [day for day in (f"2020-03-{number:02}" for number in range(1, 11)) if day in written]
     assert computed == ["2020-03-02", "2020-03-10"]
@@ -103,7 +103,7 @@ def test_views_kept_up_to_date_equal_views_computed_at_once(
     spark: SparkSession, shop: SimpleNamespace, new_settings: NewSettings
 ) -> None:
     at_once = new_settings(trends=TREND_RULE)
-    shutil.copytree(shop.settings.data_root / "events", at_once.data_root / "events")
+    shutil.copytree(f"{shop.settings.data_root}/events", f"{at_once.data_root}/events")
     pipelines.batch_trends(spark, at_once)
     assert days(at_once.data_root) == shop.more.days
     assert windows(at_once.data_root) == shop.more.windows
@@ -148,7 +148,7 @@ def test_buckets_of_ten_minutes_on_a_real_morning_follow_late_events(
     assert request.range == TimeRange(midnight, midnight + timedelta(minutes=170))
     assert request.bucket == "10 minutes"
     assert "no two complete days" in request.notes[0]
-    stored = DeltaTable(settings.data_root / "trends").to_pyarrow_table().to_pylist()
+    stored = DeltaTable(f"{settings.data_root}/trends").to_pyarrow_table().to_pylist()
     counts = {row["product_id"]: [bucket["event_count"] for bucket in row["buckets"]] for row in stored}
     assert counts == counts_by_ten_minutes(rows, 17, at_least=5)
 

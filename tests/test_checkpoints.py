@@ -17,7 +17,7 @@ WATERMARK = '{"batchWatermarkMs":0,"batchTimestampMs":1583064000000,"conf":{"spa
 
 
 @pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
+def checkpoint(tmp_path: Path) -> str:
     """Write the files as Spark does: two batches completed, a third begun; a partition came with the second."""
     files = {
         "sources/0/0": '\0v1\n{"shop":{"0":3,"1":0}}',
@@ -32,25 +32,25 @@ def checkpoint(tmp_path: Path) -> Path:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    return tmp_path
+    return str(tmp_path)
 
 
-def test_a_batch_that_has_no_commit_does_not_count(checkpoint: Path) -> None:
+def test_a_batch_that_has_no_commit_does_not_count(checkpoint: str) -> None:
     assert reached_offsets(checkpoint) == {0: 5, 1: 9, 2: 1}
     assert received_count(checkpoint) == 2 + 9 + 1
 
 
-def test_each_batch_ends_where_the_next_begins_and_the_first_begins_where_the_topic_did(checkpoint: Path) -> None:
+def test_each_batch_ends_where_the_next_begins_and_the_first_begins_where_the_topic_did(checkpoint: str) -> None:
     assert batch_offsets(checkpoint, -1) == first_offsets(checkpoint) == {0: 3, 1: 0}
     assert batch_offsets(checkpoint, 0) == {0: 5, 1: 4}
     assert count_between(batch_offsets(checkpoint, 0), batch_offsets(checkpoint, 1)) == 5 + 1
 
 
 def test_a_query_that_has_not_begun_has_received_nothing(tmp_path: Path) -> None:
-    assert first_offsets(tmp_path) == reached_offsets(tmp_path) == {}
-    assert received_count(tmp_path) == 0
+    nowhere = str(tmp_path / "nowhere")
+    assert first_offsets(nowhere) == reached_offsets(nowhere) == {}
+    assert received_count(nowhere) == 0
 
 
-def test_a_checkpoint_lies_where_vacuum_does_not_look(tmp_path: Path) -> None:
-    inside = checkpoint_of(str(tmp_path / "events"), "ingest").relative_to(tmp_path / "events")
-    assert inside.parts[0].startswith("_")
+def test_a_checkpoint_lies_where_vacuum_does_not_look() -> None:
+    assert checkpoint_of("s3a://shop/events", "ingest").startswith("s3a://shop/events/_")

@@ -24,7 +24,7 @@ def test_java_trusts_every_authority_that_the_system_trusts(tmp_path: Path) -> N
 
 def test_resolved_jars_are_not_resolved_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "JAVA", Path("/nowhere/java"))
-    install.resolve_jars(install.spark_home())
+    install.resolve_jars(install.spark_home(), install.IVY_MODULE, install.JARS, "nothing")
 
 
 def test_jars_that_cannot_be_fetched_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,7 +37,7 @@ def test_jars_that_cannot_be_fetched_are_one_sentence(tmp_path: Path, monkeypatc
     monkeypatch.setattr(install, "RUNTIME", tmp_path / "runtime")
     monkeypatch.setattr(install, "JARS", tmp_path / "runtime" / "jars")
     with pytest.raises(SetUpError, match=r"connect to the network and run `make setup` \(.*ivy.log says more\)"):
-        install.resolve_jars(install.spark_home())
+        install.resolve_jars(install.spark_home(), install.IVY_MODULE, install.JARS, "nothing")
     assert "UNRESOLVED DEPENDENCIES" in (tmp_path / "runtime" / "ivy" / "ivy.log").read_text()
 
 

@@ -73,7 +73,7 @@ def expected(time_range: TimeRange, lists: Lists, ranks: dict[int, int]) -> Coun
 
 
 def stored(settings: Settings, time_range: TimeRange) -> list[dict[str, Any]]:
-    rows = DeltaTable(settings.data_root / "recommendations").to_pyarrow_table().to_pylist()
+    rows = DeltaTable(f"{settings.data_root}/recommendations").to_pyarrow_table().to_pylist()
     return [row for row in rows if (row["window_from"], row["window_to"]) == tuple(time_range)]
 
 
@@ -83,7 +83,7 @@ def essence(rows: Iterable[dict[str, Any]]) -> Counter[Any]:
 
 
 def trend_ranks(settings: Settings, time_range: TimeRange) -> dict[int, int]:
-    rows = DeltaTable(settings.data_root / "trends").to_pyarrow_table().to_pylist()
+    rows = DeltaTable(f"{settings.data_root}/trends").to_pyarrow_table().to_pylist()
     return {r["product_id"]: r["rank"] for r in rows if (r["window_from"], r["window_to"]) == tuple(time_range)}
 
 

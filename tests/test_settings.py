@@ -18,7 +18,7 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_file_holds_every_default() -> None:
     settings = load_settings()
-    assert settings.data_root == PROJECT_ROOT / "data"
+    assert settings.data_root == str(PROJECT_ROOT / "data")
     assert (settings.trends.days, settings.trends.bucket, settings.trends.rank_by) == (7, "day", "trend_score")
     assert (settings.brands.limit, settings.brands.event_types) == (50, ())
     assert set(settings.trends.weights.model_dump().values()) == {1.0}
@@ -44,13 +44,18 @@ def test_the_environment_overrides_the_file_and_options_override_both(monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("root", "expected"), [("/mnt/shop", Path("/mnt/shop")), ("elsewhere", PROJECT_ROOT / "elsewhere")]
+    ("root", "expected", "local"),
+    [
+        ("/mnt/shop", "/mnt/shop", Path("/mnt/shop")),
+        ("elsewhere", f"{PROJECT_ROOT}/elsewhere", PROJECT_ROOT / "elsewhere"),
+        ("s3a://shop/tables/", "s3a://shop/tables", PROJECT_ROOT / "data"),
+    ],
 )
-def test_a_relative_data_root_is_taken_from_the_project(
-    monkeypatch: pytest.MonkeyPatch, root: str, expected: Path
+def test_a_relative_data_root_is_taken_from_the_project_and_a_uri_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, root: str, expected: str, local: Path
 ) -> None:
     monkeypatch.setenv("LAMBDA_DATA_ROOT", root)
-    assert load_settings().data_root == expected
+    assert (load_settings().data_root, load_settings().local_root) == (expected, local)
 
 
 @pytest.mark.parametrize(

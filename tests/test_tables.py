@@ -21,14 +21,14 @@ def rows(spark: SparkSession, *numbers: int, text: str = "x") -> DataFrame:
     return spark.createDataFrame([(number, text) for number in numbers], LOG.columns)
 
 
-def append(root: Path, rows: DataFrame, application: str, number: int) -> bool:
+def append(root: str, rows: DataFrame, application: str, number: int) -> bool:
     def as_they_are(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[pa.Table]]:
         return ((pa.Table.from_batches([batch]),) for batch in batches)
 
     return tables.append_once(rows, as_they_are, root, [LOG], application, number)
 
 
-def stored(spark: SparkSession, root: Path, table: Table) -> list[tuple[int, str]]:
+def stored(spark: SparkSession, root: str, table: Table) -> list[tuple[int, str]]:
     return sorted(tuple(row) for row in tables.read(spark, root, table).collect())
 
 

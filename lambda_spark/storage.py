@@ -1,0 +1,47 @@
+"""Files below the data root, which is a local folder or a URI such as s3a://bucket/shop: Arrow reads and writes both.
+
+What a URI needs (keys, region, address) is in the environment, by the names of AWS (AWS_ACCESS_KEY_ID, AWS_REGION,
+AWS_ENDPOINT_URL): Spark, delta-rs and Arrow each look there. Runs on executors too.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pyarrow import fs
+
+
+def is_local(root: str) -> bool:
+    """Say whether the root is a folder of this machine."""
+    return "://" not in root
+
+
+def open_root(root: str) -> tuple[Any, str]:
+    """Return Arrow's file system, and the path of the root in it."""
+    # Arrow knows S3 by one of its names only.
+    uri = root.replace("s3a://", "s3://", 1)
+    opened: tuple[Any, str] = fs.FileSystem.from_uri(uri)
+    return opened
+
+
+def open_paths(paths: Sequence[str]) -> tuple[Any, list[str]]:
+    """Return Arrow's file system, and the paths in it, of at least one that lie below the same root."""
+    system, first = open_root(paths[0])
+    prefix = len(paths[0]) - len(first)
+    return system, [path[prefix:] for path in paths]
+
+
+def read_file(path: str) -> bytes | None:
+    """Return what a file holds, None where there is none."""
+    system, place = open_root(path)
+    if system.get_file_info(place).type != fs.FileType.File:
+        return None
+    with system.open_input_file(place) as file:
+        content: bytes = file.read()
+    return content
+
+
+def file_names(folder: str) -> list[str]:
+    """Return the names of the files in a folder; none where there is no folder."""
+    system, place = open_root(folder)
+    found = system.get_file_info(fs.FileSelector(place, allow_not_found=True))
+    return [file.base_name for file in found if file.type == fs.FileType.File]

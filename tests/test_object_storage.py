@@ -1,0 +1,114 @@
+"""A data root on object storage, kept by moto's S3 server: every job on it, and two writers at once."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+import deltalake
+import pyarrow as pa
+import pytest
+from conftest import NewSettings
+from deltalake.transaction import CommitProperties, Transaction
+from helpers import ALL_TABLES, all_tables, run_job
+
+from lambda_spark import cli
+from lambda_spark.daemons import becomes_true
+from lambda_spark.errors import SetUpError
+from lambda_spark.install import install_s3
+from lambda_spark.settings import Settings
+from lambda_spark.tables import version_of
+
+ALL_JOBS = str(Path(__file__).with_name("all_jobs.py"))
+BUCKET = "shop"
+
+
+@pytest.fixture(scope="module")
+def surroundings() -> Iterator[dict[str, str]]:
+    """Yield what a job on the server's bucket has to find in its environment: the names are those of AWS."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            assert becomes_true(lambda: _make_bucket(address), 120), "moto's server does not start"
+            yield {
+                "AWS_ENDPOINT_URL": address,
+                "AWS_ALLOW_HTTP": "true",
+                "AWS_REGION": "us-east-1",
+                "AWS_ACCESS_KEY_ID": "tests",
+                "AWS_SECRET_ACCESS_KEY": "tests",
+            }
+        finally:
+            server.kill()
+
+
+def _make_bucket(address: str) -> bool:
+    try:
+        urlopen(Request(f"{address}/{BUCKET}", method="PUT")).close()
+    except URLError:
+        return False
+    return True
+
+
+@pytest.fixture
+def in_this_process(surroundings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in surroundings.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_all_jobs_make_the_same_tables_as_in_a_local_folder(
+    reference: Settings, new_settings: NewSettings, surroundings: dict[str, str], tmp_path: Path
+) -> None:
+    try:
+        install_s3()
+    except SetUpError as error:
+        pytest.skip(f"Spark's jars for object storage are not here: {error}")
+    settings = new_settings(kafka=reference.kafka.model_dump())
+    settings = settings.model_copy(update={"data_root": f"s3a://{BUCKET}/tables"})
+    # When moto's server is slow to say "100 Continue", Hadoop's client takes that for the answer.
+    command = ["spark-submit", "--conf", "spark.hadoop.fs.s3a.connection.expect.continue=false", ALL_JOBS]
+    run_job(command, settings, tmp_path, **surroundings)
+    assert all_tables(settings.data_root) == all_tables(reference.data_root)
+    before = versions_of(settings.data_root)
+    # What was stored once is found again there, by both streams and by the batch layer.
+    run_job(command, settings, tmp_path, **surroundings)
+    after = versions_of(settings.data_root)
+    assert {name for name, version in after.items() if version != before[name]} <= {"recommendations", "recent_brands"}
+
+
+def versions_of(root: str) -> dict[str, int]:
+    return {table.name: version_of(root, table) for table in ALL_TABLES}
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_no_commit_is_lost_where_several_append_at_once() -> None:
+    table, writers = f"s3a://{BUCKET}/log", 8
+    deltalake.DeltaTable.create(table, pa.schema([("number", pa.int64())]))
+    opened = [deltalake.DeltaTable(table) for _ in range(writers)]
+
+    def append(number: int) -> None:
+        commit = CommitProperties(app_transactions=[Transaction(f"writer-{number}", 1)])
+        rows = pa.table({"number": pa.array([number], pa.int64())})
+        deltalake.write_deltalake(opened[number], rows, mode="append", commit_properties=commit)
+
+    with ThreadPoolExecutor(writers) as pool:
+        list(pool.map(append, range(writers)))
+    assert sorted(deltalake.DeltaTable(table).to_pyarrow_table()["number"].to_pylist()) == list(range(writers))
+    assert deltalake.DeltaTable(table).version() == writers
+
+
+def test_jars_that_are_missing_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    def job() -> None:
+        raise RuntimeError("java.lang.ClassNotFoundException: Class org.apache.hadoop.fs.s3a.S3AFileSystem not found")
+
+    with pytest.raises(SystemExit):
+        cli.run(job)
+    assert capsys.readouterr().err == "error: Spark has no jars for object storage: run `make s3`.\n"
