@@ -30,7 +30,8 @@ _WORKER_OPTIONS = ["--cores", "2", "--memory", "2g", "--webui-port", "0"]
 _OPTIONS = {
     "SPARK_LOCAL_IP": HOST,
     "SPARK_DAEMON_MEMORY": "256m",
-    "SPARK_MASTER_OPTS": "-Dspark.deploy.defaultCores=2 -Dspark.port.maxRetries=0",
+    # The workers outlive ten minutes in which this machine sleeps.
+    "SPARK_MASTER_OPTS": "-Dspark.deploy.defaultCores=2 -Dspark.port.maxRetries=0 -Dspark.worker.timeout=600",
     "SPARK_WORKER_OPTS": "-Dspark.worker.cleanup.enabled=true",
 }
 _START_SECONDS = 120
