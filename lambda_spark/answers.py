@@ -23,7 +23,8 @@ def print_trends(root: str, request: Request, settings: TrendSettings) -> None:
 
 def print_brands(root: str, settings: BrandSettings) -> None:
     """Print the stored brands of some users."""
-    console.print_brands(console.make_console(), tables.read_rows(root, USER_BRANDS, limit=USERS_SHOWN), settings.limit)
+    some = tables.query(root, USER_BRANDS, f"SELECT * FROM user_brands LIMIT {USERS_SHOWN}")
+    console.print_brands(console.make_console(), some, settings.limit)
 
 
 def print_recommendations(answer: Answer, output: str) -> None:

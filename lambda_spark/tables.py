@@ -81,14 +81,14 @@ def version_of(root: str, table: Table) -> int:
     return deltalake.DeltaTable(path_of(root, table)).version()
 
 
-def read_rows(root: str, table: Table, where: pc.Expression | None = None, limit: int = 1_000) -> list[Row]:
-    """Read a few rows, at most `limit`, without Spark, whose first query of a process takes seconds.
+def query(root: str, table: Table, sql: str) -> list[Row]:
+    """Ask the table, by its own name, for a few rows, without Spark, whose first query of a process takes seconds.
 
     Raises NotComputedError where the table has not been made.
     """
     _require(root, table)
-    dataset = deltalake.DeltaTable(path_of(root, table)).to_pyarrow_dataset()
-    return [_as_row(row) for row in dataset.head(limit, filter=where).to_pylist()]
+    asked = deltalake.QueryBuilder().register(table.name, deltalake.DeltaTable(path_of(root, table)))
+    return [_as_row(row) for row in pa.table(asked.execute(sql)).to_pylist()]
 
 
 def files_of(root: str, table: Table, version: int | None = None) -> pa.Table:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import deltalake
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame, Row, SparkSession
@@ -53,10 +52,9 @@ def stored_trends(spark: SparkSession, root: str, request: Request) -> DataFrame
 
 def best_trends(root: str, request: Request, count: int) -> list[Row]:
     """Read the best of the stored trends of a window, by rank, without Spark. Columns as schemas.TRENDS."""
-    start, end = (pa.scalar(instant, pa.timestamp("us", tz="UTC")) for instant in request.range)
-    is_of_window = (pc.field("window_from") == start) & (pc.field("window_to") == end)
-    is_best = is_of_window & (pc.field("bucket") == request.bucket) & (pc.field("rank") <= count)
-    return sorted(tables.read_rows(root, TRENDS, is_best, count), key=lambda row: row["rank"])
+    start, end = (f"TIMESTAMP '{instant.astimezone(UTC).isoformat()}'" for instant in request.range)
+    of_window = f"bucket = '{request.bucket}' AND window_from = {start} AND window_to = {end}"
+    return tables.query(root, TRENDS, f"SELECT * FROM trends WHERE {of_window} AND rank <= {count} ORDER BY rank")
 
 
 def compute_trends(
@@ -127,10 +125,8 @@ def with_bucket_at(daily: pa.Table) -> pa.Table:
 
 
 def _stored_windows(root: str) -> set[TimeRange]:
-    columns = ["bucket", "window_from", "window_to"]
-    rows = deltalake.DeltaTable(tables.path_of(root, TRENDS)).to_pyarrow_table(columns=columns)
-    windows = rows.filter(pc.equal(rows["bucket"], "day")).group_by(columns).aggregate([])
-    return {TimeRange(row["window_from"], row["window_to"]) for row in windows.to_pylist()}
+    rows = tables.query(root, TRENDS, "SELECT DISTINCT window_from, window_to FROM trends WHERE bucket = 'day'")
+    return {TimeRange(row["window_from"], row["window_to"]) for row in rows}
 
 
 def windows_condition(windows: Sequence[TimeRange]) -> str:
