@@ -21,6 +21,7 @@ from lambda_spark.brands import normalised_brand_sql
 from lambda_spark.events import MESSAGE_COLUMNS, Batches, over_message_batches
 from lambda_spark.parquet_files import MakeRows
 from lambda_spark.parsing import PARSE_MESSAGES
+from lambda_spark.workers import settle
 
 PACKED = "shard int, packed binary"
 
@@ -39,6 +40,7 @@ class RecentBrands(StatefulProcessor):
 
     def init(self, handle: StatefulProcessorHandle) -> None:
         """Open the state: the packed sightings of a shard."""
+        settle()
         self._sightings = handle.getValueState("sightings", "packed binary")
 
     def handleInputRows(self, key: Any, rows: Iterator[Any], timerValues: Any) -> Iterator[Row]:  # noqa: N802, N803

@@ -11,6 +11,7 @@ from lambda_spark import parsing
 from lambda_spark.file_lines import read_lines
 from lambda_spark.file_ranges import FileRange
 from lambda_spark.schemas import PARSED
+from lambda_spark.workers import settle
 
 Batches = Iterator[pa.RecordBatch]
 
@@ -62,5 +63,6 @@ def divide(parsed: pa.Table) -> tuple[pa.Table, pa.Table]:
 def over_message_batches(sql: str, batches: Batches) -> Iterator[pa.Table]:
     """Run `sql` over each batch of Kafka rows, as the relation `messages`."""
     connection = parsing.connect()
+    settle()
     for batch in batches:
         yield parsing.run(connection, sql, messages=parsing.message_table([batch]))

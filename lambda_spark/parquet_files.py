@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
 from lambda_spark.storage import is_local, open_root
+from lambda_spark.workers import settle
 
 # What the log has to know of a file. One row per file: the place of its table among those that are written to, and the
 # value of the table's only partition column.
@@ -111,6 +112,7 @@ def write_files(rows: DataFrame, targets: Mapping[int, Target], make_rows: MakeR
     """
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        settle()
         writers = [FileWriter(target, place) for place, target in targets.items()]
         for tables in make_rows(batches):
             for place, writer in zip(targets, writers, strict=True):

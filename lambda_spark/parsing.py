@@ -5,6 +5,7 @@ texts into a typed event (or says why they are none). Messages and file lines di
 """
 
 from collections.abc import Iterable
+from functools import cache
 
 import duckdb
 import pyarrow as pa
@@ -32,8 +33,12 @@ _WORD = r"[a-z][a-z0-9_]{0,31}"
 _FIELDS = "{" + ", ".join(f'"{name}": "VARCHAR"' for name in EVENT_COLUMNS) + "}"
 
 
+@cache
 def connect() -> duckdb.DuckDBPyConnection:
-    """Open an in-memory DuckDB for one Spark task: one thread, since Spark already runs a task per core."""
+    """Open an in-memory DuckDB for this process: one thread, since Spark already runs a task per core.
+
+    Kept for the next task: to open one takes as long as to parse some thousand messages.
+    """
     connection = duckdb.connect(config={"threads": 1})
     connection.execute("SET TimeZone = 'UTC'")
     return connection
