@@ -7,9 +7,11 @@ import sys
 import tempfile
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
-from bench import machine, results
+from bench import batch, machine, results
+from bench.batch_growth import batch_growth_table
 from bench.case import Case, Run, Table
 from bench.freshness import freshness_table
 from bench.growth import growth_table
@@ -30,6 +32,8 @@ TABLES: dict[str, Callable[[Stage], Table]] = {
     "growth": growth_table,
     "sweep": sweep_table,
     "small-sweep": small_sweep_table,
+    **{f"batch-{step}": partial(batch.batch_table, step) for step in batch.STEPS},
+    "batch-growth": batch_growth_table,
 }
 # What they try, other tables try too: of no use on small data.
 SWEEPS = ("sweep", "small-sweep")

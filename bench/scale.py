@@ -15,6 +15,9 @@ class Scale(NamedTuple):
     probe_warm_up_seconds: int
     probe_seconds: int
     growth_batches: int
+    batch_events: int
+    batch_sizes: tuple[int, ...]
+    pandas_days: int
     environment: dict[str, str]
     is_published: bool
 
@@ -29,6 +32,10 @@ FULL = Scale(
     probe_warm_up_seconds=60,
     probe_seconds=90,
     growth_batches=1_000,
+    batch_events=67_500_000,
+    batch_sizes=(1_000_000, 10_000_000, 67_500_000),
+    # As much of the month as 12 GB hold.
+    pandas_days=7,
     environment={},
     is_published=True,
 )
@@ -43,6 +50,9 @@ QUICK = Scale(
     probe_warm_up_seconds=10,
     probe_seconds=10,
     growth_batches=10,
+    batch_events=1_000_000,
+    batch_sizes=(100_000, 1_000_000),
+    pandas_days=30,
     # So that there is more than one micro-batch.
     environment={
         "LAMBDA_SPEED__MAX_MESSAGES_PER_TRIGGER": _SMALL_TRIGGER,

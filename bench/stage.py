@@ -1,6 +1,7 @@
 """Where measurements take place: a broker of the bench's own, seeded event files, topics filled from them."""
 
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -75,6 +76,29 @@ class Stage:
             run_unmeasured(job("batch_brands"), environment)
             self._roots[key] = environment
         return self._roots[key]
+
+    def month(self, events: int) -> Path:
+        """Return the folder of a month of so many events, a file a day, as of a shop like REES46's."""
+        root = FOLDER / f"month-{events}"
+        if not (root / "month").exists():
+            print(f"Making a month of {events:,} events ...", flush=True)
+            make = [sys.executable, "-m", "lambda_spark.month", "--events", str(events), "--data-root", str(root)]
+            run_unmeasured(make, {})
+        return root / "month"
+
+    def batch_root(self, events: int) -> Path:
+        """Return a data root that holds such a month and all batch views of it."""
+        root = self.folder / f"batch-{events}"
+        if not root.exists():
+            print(f"Making the batch views of {events:,} events ...", flush=True)
+            for command in (
+                job("ingest_events", str(self.month(events))),
+                job("batch_trends"),
+                job("batch_brands"),
+                job("recommend"),
+            ):
+                run_unmeasured(command, {"LAMBDA_DATA_ROOT": str(root)})
+        return root
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The whole story, one function per job: master dataset, batch views, realtime view, serving view."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,6 +25,8 @@ from lambda_spark.trend_windows import Answer
 
 # A task writes a file for each day: more of them would be faster in a large micro-batch, and leave more small files.
 _MESSAGES_PER_TASK = 150_000
+
+_FILES_AT_A_TIME = 2
 
 
 def ingest_topic(spark: SparkSession, settings: Settings, available_now: bool, watch: Watch | None = None) -> Counts:
@@ -57,10 +60,15 @@ def ingest_files(spark: SparkSession, settings: Settings, files: Sequence[Path])
         check_event_file(file)
     _create_master_dataset(spark, root)
     before = counts.master_dataset_counts(root)
-    for file in files:
+
+    def store(file: Path) -> None:
         ranges = plan_ranges(file)
         numbers = spark.range(0, len(ranges), numPartitions=len(ranges))
         tables.append_once(numbers, events.range_divider(ranges), root, MASTER_DATASET, f"file/{file_id(file)}", 0)
+
+    # While a file is looked through on the driver, the tasks have another to work on.
+    with ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
+        list(pool.map(store, files))
     return counts.growth(before, counts.master_dataset_counts(root))
 
 

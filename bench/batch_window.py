@@ -1,0 +1,29 @@
+"""`python -m bench.batch_window`: each window of trends in turn, from `product_activity` and without Spark.
+
+The data root is that of the settings. Prints the median of the seconds as JSON.
+"""
+
+import json
+from functools import partial
+
+from bench.batch_steps import all_windows, median_seconds
+from lambda_spark import trend_windows
+from lambda_spark.settings import Settings, load_settings
+from lambda_spark.time_ranges import DAY, TimeRange
+from lambda_spark.trends import TrendRule, trends
+
+
+def main() -> None:
+    """Answer each of the windows."""
+    settings = load_settings()
+    print(json.dumps({"window": median_seconds(partial(answer, settings, each) for each in all_windows(settings))}))
+
+
+def answer(settings: Settings, window: TimeRange) -> None:
+    """Compute the trends of a window."""
+    rule = TrendRule(**settings.trends.model_dump(exclude={"days", "bucket"}))
+    trends(trend_windows.daily_counts(settings.data_root, window), window, DAY, "day", rule)
+
+
+if __name__ == "__main__":
+    main()
