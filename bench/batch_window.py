@@ -10,7 +10,8 @@ from bench.batch_steps import all_windows, median_seconds
 from lambda_spark import trend_windows
 from lambda_spark.settings import Settings, load_settings
 from lambda_spark.time_ranges import DAY, TimeRange
-from lambda_spark.trends import TrendRule, trends
+from lambda_spark.trends import trends
+from lambda_spark.window_counts import columns_read
 
 
 def main() -> None:
@@ -21,8 +22,9 @@ def main() -> None:
 
 def answer(settings: Settings, window: TimeRange) -> None:
     """Compute the trends of a window."""
-    rule = TrendRule(**settings.trends.model_dump(exclude={"days", "bucket"}))
-    trends(trend_windows.daily_counts(settings.data_root, window), window, DAY, "day", rule)
+    rule = trend_windows.trend_rule(settings.trends)
+    counts = trend_windows.daily_counts(settings.data_root, window, columns_read(rule.weights))
+    trends(counts, window, DAY, "day", rule)
 
 
 if __name__ == "__main__":

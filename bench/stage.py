@@ -88,7 +88,7 @@ class Stage:
 
     def batch_root(self, events: int) -> Path:
         """Return a data root that holds such a month and all batch views of it."""
-        root = self.folder / f"batch-{events}"
+        root, unfinished = FOLDER / f"batch-{events}", self.folder / f"batch-{events}"
         if not root.exists():
             print(f"Making the batch views of {events:,} events ...", flush=True)
             for command in (
@@ -97,7 +97,8 @@ class Stage:
                 job("batch_brands"),
                 job("recommend"),
             ):
-                run_unmeasured(command, {"LAMBDA_DATA_ROOT": str(root)})
+                run_unmeasured(command, {"LAMBDA_DATA_ROOT": str(unfinished)})
+            unfinished.replace(root)
         return root
 
 

@@ -1,6 +1,7 @@
 """The windows of the batch view `trends`: which are asked for, computed, stored, and stale."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -23,7 +24,7 @@ from lambda_spark.time_ranges import (
     parse_bucket,
 )
 from lambda_spark.trends import TrendRule, trends
-from lambda_spark.window_counts import COLUMNS, INSTANT
+from lambda_spark.window_counts import INSTANT, columns_read
 
 
 class Answer(NamedTuple):
@@ -62,7 +63,8 @@ def compute_trends(
 ) -> pa.Table:
     """Compute the trends of windows of one length. Rows as in schemas.TRENDS."""
     span = TimeRange(min(window.start for window in windows), max(window.end for window in windows))
-    counts, size, rule = _activity(spark, root, span, bucket), parse_bucket(bucket), _rule(settings)
+    size, rule = parse_bucket(bucket), trend_rule(settings)
+    counts = _activity(spark, root, span, size, columns_read(rule.weights))
     return pa.concat_tables(trends(counts, window, size, bucket, rule) for window in windows)
 
 
@@ -98,25 +100,25 @@ def _rule_settings(settings: TrendSettings) -> dict[str, Any]:
     return settings.model_dump(mode="json")
 
 
-def _rule(settings: TrendSettings) -> TrendRule:
+def trend_rule(settings: TrendSettings) -> TrendRule:
+    """Return the rule that the settings ask for."""
     return TrendRule(**settings.model_dump(exclude={"days", "bucket"}))
 
 
-def _activity(spark: SparkSession, root: str, span: TimeRange, bucket: str) -> pa.Table:
+def _activity(spark: SparkSession, root: str, span: TimeRange, size: timedelta, columns: Sequence[str]) -> pa.Table:
     """Return the counts of a span, one row per (bucket_at, product_id), from the batch view where it has them."""
-    size = parse_bucket(bucket)
     is_whole_days = size == DAY and span.start.timestamp() % DAY.total_seconds() == 0
     if is_whole_days and views.covers_all_events(root, PRODUCT_ACTIVITY):
-        return daily_counts(root, span)
+        return daily_counts(root, span, columns)
     counts = activity.bucket_activity(spark, tables.event_files(root), span, size)
-    return counts.select("bucket_at", *COLUMNS).toArrow()
+    return counts.select("bucket_at", *columns).toArrow()
 
 
-def daily_counts(root: str, span: TimeRange) -> pa.Table:
+def daily_counts(root: str, span: TimeRange, columns: Sequence[str]) -> pa.Table:
     """Read the counts of whole days, one row per (bucket_at, product_id), without Spark."""
     day = pc.field("event_date")
     in_span = (day >= span.start.astimezone(UTC).date()) & (day < span.end.astimezone(UTC).date())
-    return with_bucket_at(tables.read_arrow(root, PRODUCT_ACTIVITY, ["event_date", *COLUMNS], in_span))
+    return with_bucket_at(tables.read_arrow(root, PRODUCT_ACTIVITY, ["event_date", *columns], in_span))
 
 
 def with_bucket_at(daily: pa.Table) -> pa.Table:

@@ -26,7 +26,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lambda_spark.time_ranges import TimeRange
-from lambda_spark.window_counts import INSTANT, Numbers, Places, WindowCounts, weighted_count, window_counts
+from lambda_spark.window_counts import INSTANT, Numbers, Places, WindowCounts, window_counts
 
 # Without a smoothing of its own a shop gets its events per bucket over this, within these bounds: 20 from 20,000 on.
 _EVENTS_PER_SMOOTHING = 1_000
@@ -56,12 +56,12 @@ class TrendRule:
 def trends(activity: pa.Table, window: TimeRange, size: timedelta, bucket: str, rule: TrendRule) -> pa.Table:
     """Rank the products of a window of buckets of that size, which are called `bucket`. Rows as in schemas.TRENDS.
 
-    `activity` has one row per (bucket_at, product_id) and holds window_counts.COLUMNS; what is outside the window is
-    passed over.
+    `activity` has one row per (bucket_at, product_id) and holds window_counts.columns_read; what is outside the
+    window is passed over.
     """
     counts = window_counts(activity, window, size)
-    users = counts.rows["user_count"].to_numpy().astype(np.float64)
-    count = users if rule.count_by == "users" else weighted_count(counts.rows, rule.weights)
+    users = counts.column("user_count")
+    count = users if rule.count_by == "users" else counts.weighted(rule.weights)
     totals, shop = counts.summed_by_product(count), counts.summed_by_bucket(count)
     mean = shop[shop > 0].mean() if shop.any() else np.nan
     low, high = _SMOOTHING_BOUNDS

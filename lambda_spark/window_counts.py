@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from lambda_spark.schemas import COUNT_COLUMNS, OTHER
 from lambda_spark.time_ranges import UTC, TimeRange
 
-# What is read of lambda_spark.activity's counts.
-COLUMNS = ("product_id", "brand", "category_code", *COUNT_COLUMNS.values(), "event_count", "user_count")
+# What is read of lambda_spark.activity's counts; those of the event types, where these weigh differently.
+_COLUMNS = ("product_id", "brand", "category_code", "event_count", "user_count")
+
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 INSTANT = pa.timestamp("us", tz="UTC")
 
@@ -24,13 +26,30 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class WindowCounts:
-    """A row per product and bucket, both given by their places in `product_ids` and `starts`, in no order."""
+    """Rows of the activity, one per product and bucket, which are places in `product_ids` and `starts`; in no order."""
 
-    rows: pa.Table
+    activity: pa.Table
+    inside: Places | slice  # the rows of the window
     product_ids: NDArray[np.int64]
     starts: NDArray[Any]
     product: Places
     bucket: Places
+
+    def column(self, name: str) -> Numbers:
+        """Return the numbers of a column, one for each row."""
+        numbers: Numbers = self.activity[name].to_numpy()[self.inside].astype(np.float64)
+        return numbers
+
+    def weighted(self, weights: Mapping[str, float]) -> Numbers:
+        """Return the weighted sum of each row's events: the four types by their weights, all others by `other`."""
+        others = self.column("event_count")
+        if _are_alike(weights):
+            return others * weights[OTHER]
+        count = np.zeros(len(others))
+        for name, column in COUNT_COLUMNS.items():
+            of_type = self.column(column)
+            count, others = count + weights[name] * of_type, others - of_type
+        return count + weights[OTHER] * others
 
     def summed_by_bucket(self, values: Numbers) -> Numbers:
         """Sum what there is for each row."""
@@ -50,13 +69,15 @@ class WindowCounts:
 
     def newest(self, column: str, products: Places) -> pa.Array:
         """Return the value of the last bucket that has one, for each of some products."""
-        values = self.rows[column].combine_chunks()
-        there = np.flatnonzero((self._places_among(products) >= 0) & pc.is_valid(values).to_numpy(zero_copy_only=False))
-        in_order = there[np.argsort(self.bucket[there], kind="stable")]
-        row_of = np.full(len(self.product_ids), -1)
-        row_of[self.product[in_order]] = in_order  # of several the last stays
-        rows = row_of[products]
-        return values.take(pa.array(rows, mask=rows < 0))
+        asked = np.flatnonzero(self._places_among(products) >= 0)
+        rows = np.arange(len(self.activity))[self.inside][asked]
+        values = self.activity[column].take(pa.array(rows)).combine_chunks()
+        there = np.flatnonzero(pc.is_valid(values))
+        in_order = there[np.argsort(self.bucket[asked[there]], kind="stable")]
+        place_of = np.full(len(self.product_ids), -1)
+        place_of[self.product[asked[in_order]]] = in_order  # of several the last stays
+        place = place_of[products]
+        return values.take(pa.array(place, mask=place < 0))
 
     def _places_among(self, products: Places) -> Places:
         place = np.full(len(self.product_ids), -1)
@@ -65,28 +86,26 @@ class WindowCounts:
         return places
 
 
+def columns_read(weights: Mapping[str, float]) -> tuple[str, ...]:
+    """Return the columns of the activity that are needed, beside its bucket."""
+    return _COLUMNS if _are_alike(weights) else (*_COLUMNS, *COUNT_COLUMNS.values())
+
+
 def window_counts(activity: pa.Table, window: TimeRange, size: timedelta) -> WindowCounts:
     """Take the rows of a window of buckets of that size, one per (bucket_at, product_id)."""
-    width = np.timedelta64(size, "us")
-    starts = np.datetime64(window.start.astimezone(UTC).replace(tzinfo=None), "us") + width * np.arange(
-        (window.end - window.start) // size
-    )
-    bucket = (activity["bucket_at"].to_numpy() - starts[0]) // width
-    inside = np.flatnonzero((bucket >= 0) & (bucket < len(starts)))
-    rows = activity.take(pa.array(inside))
-    ids = rows["product_id"].combine_chunks().dictionary_encode()
-    return WindowCounts(rows, ids.dictionary.to_numpy(), starts, ids.indices.to_numpy(), bucket[inside])
+    width, start = size // _MICROSECOND, (window.start - _EPOCH) // _MICROSECOND
+    buckets = (window.end - window.start) // size
+    starts = (start + width * np.arange(buckets)).astype("datetime64[us]")
+    bucket = (activity["bucket_at"].cast(pa.int64()).to_numpy() - start) // width
+    is_inside = (bucket >= 0) & (bucket < buckets)
+    # Mostly only these have been read.
+    inside = slice(None) if is_inside.all() else np.flatnonzero(is_inside)
+    ids = pa.array(activity["product_id"].to_numpy()[inside]).dictionary_encode()
+    return WindowCounts(activity, inside, ids.dictionary.to_numpy(), starts, ids.indices.to_numpy(), bucket[inside])
 
 
-def weighted_count(rows: pa.Table, weights: Mapping[str, float]) -> Numbers:
-    """Return the weighted sum of each row's events: each of the four types by its weight, all others by `other`."""
-    others = rows["event_count"].to_numpy().astype(np.float64)
-    count = np.zeros(len(others))
-    for name, column in COUNT_COLUMNS.items():
-        of_type = rows[column].to_numpy()
-        count, others = count + weights[name] * of_type, others - of_type
-    weighted: Numbers = count + weights[OTHER] * others
-    return weighted
+def _are_alike(weights: Mapping[str, float]) -> bool:
+    return len(set(weights.values())) == 1
 
 
 def _sums(places: Places, values: Numbers, count: int) -> Numbers:

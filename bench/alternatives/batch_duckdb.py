@@ -38,12 +38,11 @@ FROM (SELECT * REPLACE ({_BRAND} AS brand) FROM events) GROUP BY event_date, pro
 """
 
 _BRANDS = f"""
-SELECT user_id, list({{brand: brand, last_seen_at: last_seen_at}}) AS brands FROM (
+SELECT user_id, list({{brand: brand, last_seen_at: last_seen_at}} ORDER BY last_seen_at DESC, brand) AS brands FROM (
     SELECT * FROM (
         SELECT user_id, {_BRAND} AS brand, max(event_time) AS last_seen_at FROM events GROUP BY ALL
     ) WHERE brand IS NOT NULL
     QUALIFY row_number() OVER (PARTITION BY user_id ORDER BY last_seen_at DESC, brand) <= 50
-    ORDER BY user_id, last_seen_at DESC, brand
 ) GROUP BY user_id
 """
 

@@ -89,7 +89,7 @@ def recommend(inputs: Inputs, folder: Path) -> None:
         )
         .collect()
     )
-    start, end = best["window_from"][0], best["window_to"][0]
+    start, end = (best[name].dt.replace_time_zone("UTC")[0] for name in ("window_from", "window_to"))
     bought = (
         _scan(inputs, "events")
         .filter(
