@@ -14,8 +14,9 @@ def main() -> None:
     args = options.parse_args()
     settings = cli.load(args, trends={"bucket": args.bucket})
     asked = cli.asked_range(args, settings.trends.bucket)
-    answer = pipelines.recommend(get_spark("recommend"), settings, asked, args.user)
-    answers.print_recommendations(answer, args.format)
+    spark = get_spark("recommend")
+    answer = pipelines.recommend(spark, settings, asked, args.user)
+    answers.print_recommendations(spark, settings.data_root, answer, args.format)
 
 
 if __name__ == "__main__":

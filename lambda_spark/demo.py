@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from rich.console import Console
 
-from lambda_spark import cli, counts, pipelines, views
+from lambda_spark import answers, cli, counts, pipelines, views
 from lambda_spark.broker import broker_directory, running_broker
 from lambda_spark.checkpoints import received_count
 from lambda_spark.console import make_console, print_summary
@@ -26,7 +26,6 @@ from lambda_spark.summary import Counts, RunSummary
 from lambda_spark.synthetic import write_month
 from lambda_spark.time_ranges import TimeRange
 from lambda_spark.trend_windows import Answer, best_trends
-from lambda_spark.words import Row
 
 MONTH = "generated-2019-11.csv"
 TRENDS_SHOWN, USERS_SHOWN = 15, 3
@@ -107,8 +106,8 @@ def summarise(
     """Collect what a person is shown of a run: the best trends, and the users with the most recommendations."""
     root = settings.data_root
     stored = counts.master_dataset_counts(root)
-    best = recommended.rows.groupBy("user_id").count().orderBy(F.desc("count"), "user_id").limit(USERS_SHOWN)
-    users = [row.user_id for row in best.collect()]
+    rows = answers.first_recommendations(root, recommended, USERS_SHOWN, "count(*) DESC, user_id")
+    users = list(dict.fromkeys(row.user_id for row in rows))
     return RunSummary(
         counts=Counts(
             sent=sent,
@@ -123,8 +122,8 @@ def summarise(
         min_events=settings.trends.min_events,
         brand_limit=settings.brands.limit,
         trends=best_trends(root, recommended.request, TRENDS_SHOWN),
-        brands=_rows_of(brands, users, "user_id"),
-        recommendations=_rows_of(recommended.rows, users, "user_id", "rank"),
+        brands=brands.where(F.col("user_id").isin(*users)).orderBy("user_id").collect() if users else [],
+        recommendations=rows,
         data_root=_from_here(root),
         notes=recommended.request.notes,
         seconds=seconds,
@@ -134,10 +133,6 @@ def summarise(
 def _from_here(path: str) -> str:
     """Return the path as one would type it here."""
     return path.removeprefix(f"{Path.cwd()}/")
-
-
-def _rows_of(rows: DataFrame, users: Sequence[int], *order: str) -> Sequence[Row]:
-    return rows.where(F.col("user_id").isin(*users)).orderBy(*order).collect() if users else []
 
 
 if __name__ == "__main__":

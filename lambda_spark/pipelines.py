@@ -19,7 +19,7 @@ from lambda_spark.recommendations import RecommendationRule, recommendations
 from lambda_spark.settings import Settings
 from lambda_spark.streams import Watch
 from lambda_spark.summary import Counts
-from lambda_spark.tables import EVENTS, MASTER_DATASET, RECENT_BRANDS, RECOMMENDATIONS, TRENDS
+from lambda_spark.tables import EVENTS, MASTER_DATASET, RECENT_BRANDS, RECOMMENDATIONS, TRENDS, USER_BRANDS
 from lambda_spark.time_ranges import Request, TimeRange
 from lambda_spark.trend_windows import Answer
 
@@ -27,6 +27,8 @@ from lambda_spark.trend_windows import Answer
 _MESSAGES_PER_TASK = 150_000
 
 _FILES_AT_A_TIME = 2
+
+_RECOMMENDED_FROM = (EVENTS, TRENDS, USER_BRANDS, RECENT_BRANDS)
 
 
 def ingest_topic(spark: SparkSession, settings: Settings, available_now: bool, watch: Watch | None = None) -> Counts:
@@ -133,26 +135,26 @@ def recommend(
 ) -> Answer:
     """Trends ⋈ recent brands -> `recommendations` for a range; of all users, or of those named.
 
+    Does nothing where the last recommendations were the same ones, by the same rules, from the same versions of all.
+
     Raises TimeRangeError and NotComputedError as batch_trends does, and UnknownUserError.
     """
     root = settings.data_root
     request = trend_windows.resolve_request(root, settings.trends, asked)
-    all_events = tables.read(spark, root, EVENTS)
-    brands = views.brands_as_of(spark, root, settings.brands, request.range.end)
-    where = trend_windows.windows_condition([request.range])
+    where = trend_windows.window_condition(request.range)
     if users:
-        _check_known(all_events, users)
-        brands = brands.where(F.col("user_id").isin(*users))
         where = f"{where} AND user_id IN ({', '.join(map(str, users))})"
-    trending = trend_windows.stored_trends(spark, root, request) if tables.exists(root, TRENDS) else None
-    if trending is None or trending.isEmpty():
-        computed = trend_windows.compute_trends(spark, root, settings.trends, [request.range], request.bucket)
-        trending = spark.createDataFrame(computed)
-    rule = RecommendationRule(**settings.recommendations.model_dump())
-    rows = recommendations(trending, brands, filter_range(all_events, request.range), rule)
-    tables.replace(rows, root, RECOMMENDATIONS, where)
+    lineage = {
+        "rows": where,
+        "bucket": request.bucket,
+        "versions": tables.versions_of(root, _RECOMMENDED_FROM),
+        "rules": settings.model_dump(mode="json", include={"trends", "brands", "recommendations"}),
+    }
+    if tables.lineage_of(root, RECOMMENDATIONS) != lineage:
+        rows = _recommendations(spark, settings, request, users)
+        tables.replace(rows, root, RECOMMENDATIONS, where, lineage)
     notes = request.notes + views.uncovered_events(root) + handover.hole(root)
-    return Answer(request._replace(notes=notes), tables.read(spark, root, RECOMMENDATIONS).where(where))
+    return Answer(request._replace(notes=notes), where)
 
 
 def _create_master_dataset(spark: SparkSession, root: str) -> None:
@@ -167,6 +169,21 @@ def _batch_columns(batch_id: int, topic: str, reached: Offsets) -> dict[str, pa.
         "source_topic": pa.scalar(topic),
         "source_offsets": pa.scalar(list(reached.items()), pa.map_(pa.int32(), pa.int64())),
     }
+
+
+def _recommendations(spark: SparkSession, settings: Settings, request: Request, users: Sequence[int]) -> DataFrame:
+    root = settings.data_root
+    all_events = tables.read(spark, root, EVENTS)
+    brands = views.brands_as_of(spark, root, settings.brands, request.range.end)
+    if users:
+        _check_known(all_events, users)
+        brands = brands.where(F.col("user_id").isin(*users))
+    trending = trend_windows.stored_trends(spark, root, request) if tables.exists(root, TRENDS) else None
+    if trending is None or trending.isEmpty():
+        computed = trend_windows.compute_trends(spark, root, settings.trends, [request.range], request.bucket)
+        trending = spark.createDataFrame(computed)
+    rule = RecommendationRule(**settings.recommendations.model_dump())
+    return recommendations(trending, brands, filter_range(all_events, request.range), rule)
 
 
 def _check_known(all_events: DataFrame, users: Sequence[int]) -> None:

@@ -81,6 +81,11 @@ def version_of(root: str, table: Table) -> int:
     return deltalake.DeltaTable(path_of(root, table)).version()
 
 
+def versions_of(root: str, tables: Iterable[Table]) -> dict[str, int]:
+    """Return the present versions of those tables that have been made, by name."""
+    return {table.name: version_of(root, table) for table in tables if exists(root, table)}
+
+
 def query(root: str, table: Table, sql: str) -> list[Row]:
     """Ask the table, by its own name, for a few rows, without Spark, whose first query of a process takes seconds.
 

@@ -28,10 +28,10 @@ from lambda_spark.window_counts import INSTANT, columns_read
 
 
 class Answer(NamedTuple):
-    """The rows of a view, read back from where they are stored, and the request that they answer."""
+    """A request, and the SQL condition of the stored rows that answer it."""
 
     request: Request
-    rows: DataFrame
+    where: str
 
 
 def resolve_request(root: str, settings: TrendSettings, asked: TimeRange | None) -> Request:
@@ -53,9 +53,8 @@ def stored_trends(spark: SparkSession, root: str, request: Request) -> DataFrame
 
 def best_trends(root: str, request: Request, count: int) -> list[Row]:
     """Read the best of the stored trends of a window, by rank, without Spark. Columns as schemas.TRENDS."""
-    start, end = (f"TIMESTAMP '{instant.astimezone(UTC).isoformat()}'" for instant in request.range)
-    of_window = f"bucket = '{request.bucket}' AND window_from = {start} AND window_to = {end}"
-    return tables.query(root, TRENDS, f"SELECT * FROM trends WHERE {of_window} AND rank <= {count} ORDER BY rank")
+    best = f"{_condition([request.range], request.bucket)} AND rank <= {count}"
+    return tables.query(root, TRENDS, f"SELECT * FROM trends WHERE {best} ORDER BY rank")
 
 
 def compute_trends(
@@ -131,12 +130,11 @@ def _stored_windows(root: str) -> set[TimeRange]:
     return {TimeRange(row["window_from"], row["window_to"]) for row in rows}
 
 
-def windows_condition(windows: Sequence[TimeRange]) -> str:
-    """Return the SQL condition that a row belongs to one of the windows, which are of one length."""
-    seconds = int((windows[0].end - windows[0].start).total_seconds())
-    ends = ", ".join(f"TIMESTAMP '{window.end.astimezone(UTC).isoformat()}'" for window in windows)
-    return f"timestampdiff(SECOND, window_from, window_to) = {seconds} AND window_to IN ({ends})"
+def window_condition(window: TimeRange) -> str:
+    """Return the SQL condition that a row belongs to the window, for Spark and for delta-rs."""
+    start, end = (f"TIMESTAMP '{instant.astimezone(UTC).isoformat()}'" for instant in window)
+    return f"window_from = {start} AND window_to = {end}"
 
 
 def _condition(windows: Sequence[TimeRange], bucket: str) -> str:
-    return f"bucket = '{bucket}' AND {windows_condition(windows)}"
+    return f"bucket = '{bucket}' AND ({' OR '.join(map(window_condition, windows))})"
