@@ -2,9 +2,6 @@
 
 from collections import Counter
 
-import deltalake
-import pyarrow.compute as pc
-
 from lambda_spark import tables
 from lambda_spark.checkpoints import checkpoint_of
 from lambda_spark.summary import Counts
@@ -22,8 +19,10 @@ def speed_checkpoint(root: str) -> str:
 
 
 def master_dataset_counts(root: str) -> Counts:
-    """Count all events stored and all rejected, by reason."""
-    return Counts(stored=_row_count(root), rejected=_rejected(root))
+    """Count all events stored and all rejected, by reason, and how many of both came from files."""
+    stored, stored_from_files = tables.event_counts(root)
+    rejected, rejected_from_files = _rejected(root)
+    return Counts(stored=stored, rejected=rejected, from_files=stored_from_files + rejected_from_files)
 
 
 def growth(before: Counts, after: Counts, received: int | None = None) -> Counts:
@@ -34,14 +33,8 @@ def growth(before: Counts, after: Counts, received: int | None = None) -> Counts
     return Counts(batch_received=received, stored=stored, rejected=rejected)
 
 
-def _row_count(root: str) -> int:
-    if not tables.exists(root, EVENTS):
-        return 0
-    return pc.sum(tables.files_of(root, EVENTS)["num_records"]).as_py() or 0
-
-
-def _rejected(root: str) -> Counter[str]:
+def _rejected(root: str) -> tuple[Counter[str], int]:
     if not tables.exists(root, REJECTED_EVENTS):
-        return Counter()
-    rejected = deltalake.DeltaTable(tables.path_of(root, REJECTED_EVENTS)).to_pyarrow_table(columns=["reason"])
-    return Counter(rejected["reason"].to_pylist())
+        return Counter(), 0
+    rejected = tables.read_arrow(root, REJECTED_EVENTS, ["reason", "source_file"])
+    return Counter(rejected["reason"].to_pylist()), len(rejected) - rejected["source_file"].null_count

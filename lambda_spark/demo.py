@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 
 from pyspark.sql import DataFrame
@@ -29,6 +30,9 @@ from lambda_spark.trend_windows import Answer, best_trends
 
 MONTH = "generated-2019-11.csv"
 TRENDS_SHOWN, USERS_SHOWN = 15, 3
+
+# What goes through a topic in a minute or so: three million events.
+TOPIC_BYTES = 400_000_000
 
 
 def main() -> None:
@@ -59,8 +63,24 @@ def settings_of_their_own(settings: Settings, files: Sequence[Path]) -> Settings
     return settings.model_copy(update={"data_root": f"{settings.data_root}/runs/{name}", "kafka": kafka})
 
 
-def run_pipeline(settings: Settings, files: Sequence[Path], asked: TimeRange | None, console: Console) -> None:
-    """Run every job once over the files and print what came out; the second time there is nothing left to do."""
+def divide_history(files: Sequence[Path], topic_bytes: int) -> tuple[Sequence[Path], Sequence[Path]]:
+    """Divide files, the newest last, into the history and the newest ones, which are that large together at most."""
+    sizes = accumulate(file.stat().st_size for file in reversed(files))
+    newest = sum(size <= topic_bytes for size in sizes)
+    return files[: len(files) - newest], files[len(files) - newest :]
+
+
+def run_pipeline(
+    settings: Settings,
+    files: Sequence[Path],
+    asked: TimeRange | None,
+    console: Console,
+    topic_bytes: int = TOPIC_BYTES,
+) -> None:
+    """Run every job once over the files and print what came out; the second time there is nothing left to do.
+
+    What is older than the newest `topic_bytes` of files is history: it goes past the topic into the master dataset.
+    """
     seconds: dict[str, float] = {}
 
     @contextmanager
@@ -76,8 +96,12 @@ def run_pipeline(settings: Settings, files: Sequence[Path], asked: TimeRange | N
             write_month(files[0])
     with step("start"):
         spark = get_spark("recommend")
+    history, newest = divide_history(files, topic_bytes)
+    if history:
+        with step("history: files to master dataset"):
+            pipelines.ingest_files(spark, settings, history)
     with progress_bar("replay") as on_progress, step("replay files into the topic"):
-        replay(settings.kafka, files, on_progress=on_progress)
+        replay(settings.kafka, newest, on_progress=on_progress)
     sent = message_count(settings.kafka.bootstrap_servers, settings.kafka.topic)
     with step("ingest: topic to master dataset"):
         pipelines.ingest_topic(spark, settings, available_now=True)
@@ -115,6 +139,7 @@ def summarise(
             speed_received=received_count(counts.speed_checkpoint(root)),
             stored=stored.stored,
             rejected=stored.rejected,
+            from_files=stored.from_files,
         ),
         window_from=recommended.request.range.start,
         window_to=recommended.request.range.end,

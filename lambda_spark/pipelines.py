@@ -8,14 +8,23 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lambda_spark import brand_state, counts, events, handover, kafka_source, streams, tables, trend_windows, views
-from lambda_spark.activity import filter_range
+from lambda_spark import (
+    appends,
+    brand_state,
+    counts,
+    events,
+    handover,
+    kafka_source,
+    streams,
+    tables,
+    trend_windows,
+    views,
+)
 from lambda_spark.checkpoints import Offsets, batch_offsets, count_between
-from lambda_spark.errors import UnknownUserError
 from lambda_spark.file_ranges import plan_ranges
 from lambda_spark.files import check_event_file, file_id
 from lambda_spark.kafka import check_topic
-from lambda_spark.recommendations import RecommendationRule, recommendations
+from lambda_spark.serving import compute_recommendations
 from lambda_spark.settings import Settings
 from lambda_spark.streams import Watch
 from lambda_spark.summary import Counts
@@ -43,7 +52,7 @@ def ingest_topic(spark: SparkSession, settings: Settings, available_now: bool, w
         start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
         writer, lineage = f"ingest/{streams.query_id(checkpoint)}", handover.reach(settings.kafka.topic, end)
         rows = received.coalesce(count_between(start, end) // _MESSAGES_PER_TASK + 1)
-        tables.append_once(rows, events.divide_messages, root, MASTER_DATASET, writer, batch_id, lineage)
+        appends.append_once(rows, events.divide_messages, root, MASTER_DATASET, writer, batch_id, lineage)
         if watch:
             watch(received, batch_id, start, end)
 
@@ -66,7 +75,7 @@ def ingest_files(spark: SparkSession, settings: Settings, files: Sequence[Path])
     def store(file: Path) -> None:
         ranges = plan_ranges(file)
         numbers = spark.range(0, len(ranges), numPartitions=len(ranges))
-        tables.append_once(numbers, events.range_divider(ranges), root, MASTER_DATASET, f"file/{file_id(file)}", 0)
+        appends.append_once(numbers, events.range_divider(ranges), root, MASTER_DATASET, f"file/{file_id(file)}", 0)
 
     # While a file is looked through on the driver, the tasks have another to work on.
     with ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
@@ -91,7 +100,7 @@ def speed_stream(spark: SparkSession, settings: Settings, available_now: bool, w
         start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
         lists = brand_state.brand_list_maker(**_batch_columns(batch_id, topic, end))
         writer, lineage = f"speed/{streams.query_id(checkpoint)}", handover.reach(topic, dropped)
-        if not tables.append_once(packed, lists, root, [RECENT_BRANDS], writer, batch_id, lineage):
+        if not appends.append_once(packed, lists, root, [RECENT_BRANDS], writer, batch_id, lineage):
             # A run that died before its checkpoint stored the batch; unless the rows are read, the state lacks it.
             packed.write.format("noop").mode("append").save()
         if watch:
@@ -151,7 +160,7 @@ def recommend(
         "rules": settings.model_dump(mode="json", include={"trends", "brands", "recommendations"}),
     }
     if tables.lineage_of(root, RECOMMENDATIONS) != lineage:
-        rows = _recommendations(spark, settings, request, users)
+        rows = compute_recommendations(spark, settings, request, users)
         tables.replace(rows, root, RECOMMENDATIONS, where, lineage)
     notes = request.notes + views.uncovered_events(root) + handover.hole(root)
     return Answer(request._replace(notes=notes), where)
@@ -169,28 +178,3 @@ def _batch_columns(batch_id: int, topic: str, reached: Offsets) -> dict[str, pa.
         "source_topic": pa.scalar(topic),
         "source_offsets": pa.scalar(list(reached.items()), pa.map_(pa.int32(), pa.int64())),
     }
-
-
-def _recommendations(spark: SparkSession, settings: Settings, request: Request, users: Sequence[int]) -> DataFrame:
-    root = settings.data_root
-    all_events = tables.read(spark, root, EVENTS)
-    brands = views.brands_as_of(spark, root, settings.brands, request.range.end)
-    if users:
-        _check_known(all_events, users)
-        brands = brands.where(F.col("user_id").isin(*users))
-    trending = trend_windows.stored_trends(spark, root, request) if tables.exists(root, TRENDS) else None
-    if trending is None or trending.isEmpty():
-        computed = trend_windows.compute_trends(spark, root, settings.trends, [request.range], request.bucket)
-        trending = spark.createDataFrame(computed)
-    rule = RecommendationRule(**settings.recommendations.model_dump())
-    return recommendations(trending, brands, filter_range(all_events, request.range), rule)
-
-
-def _check_known(all_events: DataFrame, users: Sequence[int]) -> None:
-    known = {
-        row.user_id for row in all_events.where(F.col("user_id").isin(*users)).select("user_id").distinct().collect()
-    }
-    if unknown := [user for user in users if user not in known]:
-        raise UnknownUserError(
-            f"No event names the user {', '.join(map(str, unknown))}: choose one that `events` holds."
-        )

@@ -12,13 +12,17 @@ _SENTENCES = {reason.value: sentence for reason, sentence in SENTENCES.items()}
 
 @dataclass(frozen=True)
 class Counts:
-    """Messages of the topic as each layer counted them; None is a count that was not taken."""
+    """Messages of the topic as each layer counted them; None is a count that was not taken.
+
+    `from_files` are those stored and rejected that came straight from files and not from the topic.
+    """
 
     sent: int | None = None
     batch_received: int | None = None
     speed_received: int | None = None
     stored: int | None = None
     rejected: Mapping[str, int] = field(default_factory=dict)
+    from_files: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ def totals(counts: Counts) -> list[tuple[str, int]]:
     """Return a label and a count for each total that was taken."""
     rejected = None if counts.stored is None else sum(counts.rejected.values())
     lines = (
+        ("History from files", counts.from_files or None),
         ("Sent to the topic", counts.sent),
         ("Received by the batch layer", counts.batch_received),
         ("Received by the speed layer", counts.speed_received),
@@ -77,8 +82,9 @@ def verdicts(counts: Counts) -> list[tuple[bool, str]]:
     rejected = sum(counts.rejected.values())
     if counts.stored is not None and counts.batch_received is not None:
         total = counts.stored + rejected
-        is_equal = total == counts.batch_received
-        what = "what the batch layer received" if is_equal else f"{number(total)}, not to what the batch layer received"
+        is_equal = total == counts.batch_received + counts.from_files
+        what = "what the batch layer received" + (" and the history" if counts.from_files else "")
+        what = what if is_equal else f"{number(total)}, not to {what}"
         found.append((is_equal, f"Stored and rejected add up to {what}."))
     return found
 

@@ -1,7 +1,6 @@
 """The Delta tables by name under one root: made, read, and written so that every write can be run again."""
 
 import json
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +9,11 @@ import deltalake
 import pyarrow as pa
 import pyarrow.compute as pc
 from delta.tables import DeltaTable
-from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Transaction
 from pyspark.sql import DataFrame, Row, SparkSession
 
 from lambda_spark import schemas
 from lambda_spark.errors import NotComputedError
 from lambda_spark.event_files import EventFile
-from lambda_spark.parquet_files import MakeRows, Target, write_files
 
 
 @dataclass(frozen=True)
@@ -101,6 +98,15 @@ def files_of(root: str, table: Table, version: int | None = None) -> pa.Table:
     return pa.table(deltalake.DeltaTable(path_of(root, table), version).get_add_actions(flatten=True))
 
 
+def event_counts(root: str) -> tuple[int, int]:
+    """Return the number of events, and of those that came straight from files, as the log has them."""
+    files = files_of(root, EVENTS) if exists(root, EVENTS) else None
+    if not files:
+        return 0, 0
+    stored, from_topic = (pc.sum(files[name]).as_py() for name in ("num_records", "null_count.source_file"))
+    return stored, stored - from_topic
+
+
 def event_files(root: str, version: int | None = None, after: int | None = None) -> list[EventFile]:
     """Return the files of `events`, or of a version of it; with `after`, those that came after that version."""
     before = {file.path for file in event_files(root, after)} if after is not None else set()
@@ -109,56 +115,9 @@ def event_files(root: str, version: int | None = None, after: int | None = None)
     return [file for file in found if file.path not in before]
 
 
-def read_arrow(root: str, table: Table, columns: Sequence[str], where: pc.Expression) -> pa.Table:
-    """Read columns of the rows that meet the condition, without Spark."""
+def read_arrow(root: str, table: Table, columns: Sequence[str], where: pc.Expression | None = None) -> pa.Table:
+    """Read columns, of the rows that meet the condition if there is one, without Spark."""
     return deltalake.DeltaTable(path_of(root, table)).to_pyarrow_dataset().to_table(list(columns), filter=where)
-
-
-def target_of(root: str, table: Table) -> Target:
-    """Return what a task has to know to write files of the table."""
-    schema = pa.schema(deltalake.DeltaTable(path_of(root, table)).schema().to_arrow())
-    return Target(path_of(root, table), schema, table.partitioned_by)
-
-
-def append_once(
-    rows: DataFrame,
-    make_rows: MakeRows,
-    root: str,
-    tables: Sequence[Table],
-    application: str,
-    number: int,
-    lineage: Mapping[str, Any] | None = None,
-) -> bool:
-    """Append to the tables what is made of the rows, unless the application has done so under this number, or a larger.
-
-    The last table is committed last, empty or not, so that its log says whether all is done. Returns whether anything
-    was to do; else nothing has been read.
-    """
-    logs = [deltalake.DeltaTable(path_of(root, table)) for table in tables]
-    last = [log.transaction_version(application) for log in logs]
-    done = [version is not None and version >= number for version in last]
-    if done[-1]:
-        return False
-    targets = {place: target_of(root, table) for place, table in enumerate(tables) if not done[place]}
-    files = write_files(rows, targets, make_rows).collect()
-    told = {"userMetadata": json.dumps(lineage)} if lineage is not None else None
-    commit = CommitProperties(told, app_transactions=[Transaction(application, number)])
-    for place in targets:
-        written = [file for file in files if file.place == place]
-        if written or tables[place] == tables[-1]:
-            commit_files(logs[place], tables[place], written, commit)
-    return True
-
-
-def commit_files(delta: deltalake.DeltaTable, table: Table, files: Sequence[Row], commit: CommitProperties) -> None:
-    """Add written files to the table in one commit."""
-    now = time.time_ns() // 1_000_000
-    values = [{table.partitioned_by: file.partition_value} if table.partitioned_by else {} for file in files]
-    added: list[AddAction | RemoveAction] = [
-        AddAction(file.path, file.size, value, now, True, file.stats) for file, value in zip(files, values, strict=True)
-    ]
-    partitions = [table.partitioned_by] if table.partitioned_by else None
-    delta.create_write_transaction(added, "append", delta.schema(), partitions, commit_properties=commit)
 
 
 def replace(rows: DataFrame, root: str, table: Table, where: str, lineage: Mapping[str, Any] | None = None) -> None:

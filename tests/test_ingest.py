@@ -16,7 +16,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import Row, SparkSession
 
-from lambda_spark import pipelines, tables
+from lambda_spark import appends, pipelines, tables
 from lambda_spark.kafka import message_count
 from lambda_spark.rejects import Reason
 from lambda_spark.replay import replay
@@ -133,7 +133,7 @@ def test_failures_after_either_commit_change_nothing_in_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = new_root()
-    commit_files = tables.commit_files
+    commit_files = appends.commit_files
     for table, batch_id in ((REJECTED_EVENTS, 0), (EVENTS, 0), (REJECTED_EVENTS, 1), (EVENTS, 1)):
 
         def fail(
@@ -147,7 +147,7 @@ def test_failures_after_either_commit_change_nothing_in_the_end(
             if (target, commit.app_transactions[0].version) == plan:
                 raise OSError("pulled the plug")
 
-        monkeypatch.setattr(tables, "commit_files", fail)
+        monkeypatch.setattr(appends, "commit_files", fail)
         with pytest.raises(StreamingQueryException, match="pulled the plug"):
             pipelines.ingest_topic(spark, settings, available_now=True)
     monkeypatch.undo()

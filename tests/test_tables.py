@@ -9,7 +9,7 @@ from deltalake import DeltaTable
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from lambda_spark import tables
+from lambda_spark import appends, tables
 from lambda_spark.errors import NotComputedError
 from lambda_spark.tables import EVENTS, RECENT_BRANDS, USER_BRANDS, Table
 
@@ -25,7 +25,7 @@ def append(root: str, rows: DataFrame, application: str, number: int) -> bool:
     def as_they_are(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[pa.Table]]:
         return ((pa.Table.from_batches([batch]),) for batch in batches)
 
-    return tables.append_once(rows, as_they_are, root, [LOG], application, number)
+    return appends.append_once(rows, as_they_are, root, [LOG], application, number)
 
 
 def stored(spark: SparkSession, root: str, table: Table) -> list[tuple[int, str]]:
