@@ -65,7 +65,8 @@ def combiner(shards: int, event_types: Sequence[str]) -> Callable[[Batches], Bat
     def combine(batches: Batches) -> Batches:
         for seen in over_message_batches(sql, batches):
             # Filtered here, since DuckDB would work out the event and the brand twice for a condition on the brand.
-            browsed = sightings.merge(seen.filter(pc.is_valid(seen["brand"])))
+            named = seen.filter(pc.is_valid(seen["brand"]))
+            browsed = sightings.merge(named.cast(sightings.SIGHTINGS))
             yield from pack_shards(browsed, shards).to_batches()
 
     return combine
@@ -115,9 +116,11 @@ def pack_shards(rows: pa.Table, shards: int) -> pa.Table:
     """Pack sightings by the shards of their users. One row per shard, columns as PACKED."""
     # A multiplicative hash in plain arithmetic: the shard of a user must be the same with every version of a library.
     shard = np.abs(np.fmod(rows["user_id"].to_numpy(), 2_147_483_647)) * 2_654_435_761 // 65_536 % shards
-    order = np.argsort(shard, kind="stable")
+    # Small numbers are sorted in one pass.
+    order = np.argsort(shard.astype(np.min_scalar_type(shards)), kind="stable")
     numbers, starts = np.unique(shard[order], return_index=True)
     ordered = rows.take(pa.array(order)).combine_chunks()
     counts = np.diff(starts, append=len(ordered))
-    packed = [sightings.pack(ordered.slice(start, count)) for start, count in zip(starts, counts, strict=True)]
+    slices = (ordered.slice(start, count) for start, count in zip(starts, counts, strict=True))
+    packed = [sightings.pack(each, compressed=True) for each in slices]
     return pa.table({"shard": pa.array(numbers, pa.int32()), "packed": pa.array(packed, pa.binary())})

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyarrow import dataset
 from pyspark.sql import DataFrame, SparkSession
 
-from lambda_spark.storage import open_paths
+from lambda_spark.parquet_files import open_parquet
 
 Part = TypeVar("Part")
 
@@ -26,8 +26,7 @@ class EventFile(NamedTuple):
 
 def open_files(files: Iterable[EventFile]) -> dataset.Dataset:
     """Return what the files hold but for `event_date`, their folder, to be read as far as a query needs it."""
-    system, paths = open_paths([file.path for file in files])
-    return dataset.dataset(paths, format="parquet", filesystem=system)
+    return open_parquet([file.path for file in files])
 
 
 def in_parts(files: Sequence[EventFile], size: int) -> list[list[EventFile]]:

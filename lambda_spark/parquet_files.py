@@ -12,9 +12,10 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow import dataset
 from pyspark.sql import DataFrame
 
-from lambda_spark.storage import is_local, open_root
+from lambda_spark.storage import is_local, open_paths, open_root
 from lambda_spark.workers import settle
 
 # What the log has to know of a file. One row per file: the place of its table among those that are written to, and the
@@ -105,6 +106,12 @@ class FileWriter:
         }
 
 
+def open_parquet(paths: Sequence[str]) -> dataset.Dataset:
+    """Return what the files hold, to be read as far as a query needs it."""
+    system, places = open_paths(paths)
+    return dataset.dataset(places, format="parquet", filesystem=system)
+
+
 def write_files(rows: DataFrame, targets: Mapping[int, Target], make_rows: MakeRows) -> DataFrame:
     """Make the rows of the targets, given by their place, and write them when the answer is collected.
 
@@ -120,6 +127,21 @@ def write_files(rows: DataFrame, targets: Mapping[int, Target], make_rows: MakeR
         yield from (writer.finish() for writer in writers)
 
     return rows.mapInArrow(write, WRITTEN)
+
+
+def rows_of(make_rows: MakeRows) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Return the function for `mapInArrow` that makes the rows of the only table."""
+
+    def rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for (table,) in make_rows(batches):
+            yield from table.to_batches()
+
+    return rows
+
+
+def as_they_are(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[pa.Table]]:
+    """Take the batches of one table for its rows."""
+    return ((pa.Table.from_batches([batch]),) for batch in batches)
 
 
 def _statistics(metadata: pq.FileMetaData) -> dict[str, Any]:

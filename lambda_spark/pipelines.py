@@ -9,8 +9,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lambda_spark import (
-    appends,
     brand_state,
+    commits,
     counts,
     events,
     handover,
@@ -24,7 +24,7 @@ from lambda_spark.checkpoints import Offsets, batch_offsets, count_between
 from lambda_spark.file_ranges import plan_ranges
 from lambda_spark.files import check_event_file, file_id
 from lambda_spark.kafka import check_topic
-from lambda_spark.serving import compute_recommendations
+from lambda_spark.serving import replace_recommendations
 from lambda_spark.settings import Settings
 from lambda_spark.streams import Watch
 from lambda_spark.summary import Counts
@@ -52,7 +52,7 @@ def ingest_topic(spark: SparkSession, settings: Settings, available_now: bool, w
         start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
         writer, lineage = f"ingest/{streams.query_id(checkpoint)}", handover.reach(settings.kafka.topic, end)
         rows = received.coalesce(count_between(start, end) // _MESSAGES_PER_TASK + 1)
-        appends.append_once(rows, events.divide_messages, root, MASTER_DATASET, writer, batch_id, lineage)
+        commits.append_once(rows, events.divide_messages, root, MASTER_DATASET, writer, batch_id, lineage)
         if watch:
             watch(received, batch_id, start, end)
 
@@ -75,7 +75,7 @@ def ingest_files(spark: SparkSession, settings: Settings, files: Sequence[Path])
     def store(file: Path) -> None:
         ranges = plan_ranges(file)
         numbers = spark.range(0, len(ranges), numPartitions=len(ranges))
-        appends.append_once(numbers, events.range_divider(ranges), root, MASTER_DATASET, f"file/{file_id(file)}", 0)
+        commits.append_once(numbers, events.range_divider(ranges), root, MASTER_DATASET, f"file/{file_id(file)}", 0)
 
     # While a file is looked through on the driver, the tasks have another to work on.
     with ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
@@ -100,7 +100,7 @@ def speed_stream(spark: SparkSession, settings: Settings, available_now: bool, w
         start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
         lists = brand_state.brand_list_maker(**_batch_columns(batch_id, topic, end))
         writer, lineage = f"speed/{streams.query_id(checkpoint)}", handover.reach(topic, dropped)
-        if not appends.append_once(packed, lists, root, [RECENT_BRANDS], writer, batch_id, lineage):
+        if not commits.append_once(packed, lists, root, [RECENT_BRANDS], writer, batch_id, lineage):
             # A run that died before its checkpoint stored the batch; unless the rows are read, the state lacks it.
             packed.write.format("noop").mode("append").save()
         if watch:
@@ -160,8 +160,7 @@ def recommend(
         "rules": settings.model_dump(mode="json", include={"trends", "brands", "recommendations"}),
     }
     if tables.lineage_of(root, RECOMMENDATIONS) != lineage:
-        rows = compute_recommendations(spark, settings, request, users)
-        tables.replace(rows, root, RECOMMENDATIONS, where, lineage)
+        replace_recommendations(spark, settings, request, users, where, lineage)
     notes = request.notes + views.uncovered_events(root) + handover.hole(root)
     return Answer(request._replace(notes=notes), where)
 

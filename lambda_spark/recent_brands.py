@@ -6,7 +6,7 @@ can change a list. What comes from files is merged by the speed layer's own rule
 merged in Spark, where they are, by the same rule.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial, reduce
 
@@ -19,11 +19,14 @@ from lambda_spark import parsing, sightings
 from lambda_spark.brand_state import PACKED, named_types, pack_shards
 from lambda_spark.brands import normalised_brand_sql
 from lambda_spark.event_files import EventFile, in_parts, open_files, over_parts
+from lambda_spark.parquet_files import MakeRows, rows_of
 from lambda_spark.schemas import USER_BRANDS
 from lambda_spark.time_ranges import UTC
 
 # What a task reads: many events of a user to combine, few enough for its memory. And what a task merges.
 _EVENTS_PER_PART, _EVENTS_PER_SHARD = 8_000_000, 2_000_000
+
+_PACKED_IN_ARROW = pa.schema([("shard", pa.int32()), ("packed", pa.binary())])
 
 
 def brand_lists(
@@ -37,18 +40,36 @@ def brand_lists(
 
     No event types means all. Columns as schemas.USER_BRANDS.
     """
+    combined = combined_brands(spark, files, event_types, before)
+    return combined.mapInArrow(rows_of(list_maker(limit)), USER_BRANDS)
+
+
+def combined_brands(
+    spark: SparkSession, files: Sequence[EventFile], event_types: Sequence[str] = (), before: datetime | None = None
+) -> DataFrame:
+    """Combine events as far as a task has them. One row per (task, shard of users), columns as brand_state.PACKED.
+
+    The rows of a shard are in one partition.
+    """
     shards = 1 + sum(file.row_count for file in files) // _EVENTS_PER_SHARD
     conditions = ["brand IS NOT NULL"]
     conditions += [f"event_type IN ({named_types(event_types)})"] if event_types else []
     conditions += [f"event_time < TIMESTAMPTZ '{before.astimezone(UTC)}'"] if before else []
     combine = partial(_combine, condition=" AND ".join(conditions), shards=shards)
-    combined = over_parts(spark, in_parts(files, _EVENTS_PER_PART), combine, PACKED)
+    return over_parts(spark, in_parts(files, _EVENTS_PER_PART), combine, PACKED).repartition(shards, "shard")
 
-    def merge(shard: pa.Table) -> pa.Table:
-        seen = sightings.merge(sightings.unpack(shard["packed"].to_pylist()), limit)
-        return pa.Table.from_batches([sightings.brand_lists(seen)])
 
-    return combined.groupBy("shard").applyInArrow(merge, USER_BRANDS)
+def list_maker(limit: int) -> MakeRows:
+    """Return what turns all of a partition's combined_brands into one row per user, schemas.USER_BRANDS."""
+
+    def make(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[pa.Table]]:
+        packed = pa.Table.from_batches(batches, _PACKED_IN_ARROW)
+        for shard in pc.unique(packed["shard"]):
+            of_shard = packed.filter(pc.equal(packed["shard"], shard))["packed"]
+            seen = sightings.merge(sightings.unpack(of_shard.to_pylist()), limit)
+            yield (pa.Table.from_batches([sightings.brand_lists(seen)]),)
+
+    return make
 
 
 def merge_brand_lists(lists: Sequence[DataFrame], limit: int) -> DataFrame:
@@ -75,14 +96,23 @@ def newest_seen_at(lists: DataFrame) -> datetime | None:
 
 def _combine(files: Sequence[EventFile], condition: str, shards: int) -> pa.Table:
     """Combine what the files say of each user and brand. One row per shard, columns as PACKED."""
-    # Grouped by the brand as it came, so that each is normalised once and not for every event.
     sql = f"""
-        SELECT user_id, {normalised_brand_sql("brand")} AS brand, seen_at,
+        SELECT user_id, brand, epoch_us(max(event_time)) AS seen_at,
             CAST(-1 AS INTEGER) AS "partition", CAST(-1 AS BIGINT) AS "offset"
-        FROM (SELECT user_id, brand, epoch_us(max(event_time)) AS seen_at FROM events WHERE {condition} GROUP BY ALL)
+        FROM events WHERE {condition} GROUP BY user_id, brand
     """
     seen = parsing.run(parsing.connect(), sql, events=open_files(files))
-    return pack_shards(seen.filter(pc.is_valid(seen["brand"])), shards)
+    brands = _normalised(seen["brand"].combine_chunks().dictionary_encode())
+    seen = seen.set_column(seen.schema.get_field_index("brand"), "brand", brands)
+    return pack_shards(seen.filter(pc.is_valid(brands)), shards)
+
+
+def _normalised(brands: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Return the brands that are compared, NULL where there is none; each of the dictionary is worked out once."""
+    sql = f"SELECT {normalised_brand_sql('name')} AS brand FROM names"
+    found = parsing.run(parsing.connect(), sql, names=pa.table({"name": brands.dictionary}))["brand"]
+    names = found.combine_chunks().dictionary_encode()
+    return pa.DictionaryArray.from_arrays(names.indices.take(brands.indices), names.dictionary)
 
 
 def _union(lists: Sequence[DataFrame]) -> DataFrame:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from lambda_spark.schemas import RECOMMENDATION_COLUMNS, RECOMMENDATIONS
+from lambda_spark.parquet_files import MakeRows
+from lambda_spark.schemas import RECOMMENDATION_COLUMNS
 
 _EVIDENCE = ("window_from", "window_to", "product_id", "brand", "trend_rank", "trend_score", "total_pct_increase")
 
@@ -47,25 +48,25 @@ class _Offers:
         return _Offers(self.user[rows], self.candidate[rows], self.item[rows])
 
 
-def recommendations(trends: DataFrame, brands: DataFrame, events: DataFrame, rule: RecommendationRule) -> DataFrame:
-    """Recommend trends to users. One row per (window, user_id, rank), schemas.RECOMMENDATIONS.
+def recommender(trends: DataFrame, events: DataFrame, rule: RecommendationRule) -> MakeRows:
+    """Return what recommends trends to users, rows of (user_id, brands): one row per (window, user_id, rank).
 
-    `trends` holds one window, `brands` the users' recent brands (user_id, brands), `events` those of the window: what
-    a user bought (or met, as `leave_out` says) in it is left out.
+    `trends` holds one window, `events` are those of it: what a user bought (or met, as `leave_out` says) in it is left
+    out. Columns as schemas.RECOMMENDATIONS.
     """
     ranked = trends.where(F.col("rank") <= rule.top_trends).withColumnRenamed("rank", "trend_rank")
     candidates = ranked.select(*_EVIDENCE).orderBy(F.asc_nulls_last("brand"), "trend_rank", "product_id").toArrow()
     met = _met(events, candidates["product_id"].to_pylist(), rule.leave_out).toArrow()
 
-    def recommend(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def recommend(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[pa.Table]]:
         for batch in batches:
             offers = _matches(candidates, batch["brands"])
             if rule.fallback:
                 offers = _with_fallbacks(offers, candidates, len(batch))
             offers = offers.take(~_are_met(offers, candidates, batch["user_id"], met))
-            yield from _rows(_best(offers, candidates, rule), candidates, batch).to_batches()
+            yield (_rows(_best(offers, candidates, rule), candidates, batch),)
 
-    return brands.select("user_id", "brands").mapInArrow(recommend, RECOMMENDATIONS)
+    return recommend
 
 
 def _met(events: DataFrame, product_ids: list[int], leave_out: str) -> DataFrame:

@@ -5,21 +5,22 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lambda_spark import tables, trend_windows, views
+from lambda_spark import commits, tables, trend_windows, views
 from lambda_spark.activity import filter_range
+from lambda_spark.commits import Lineage
 from lambda_spark.errors import UnknownUserError
-from lambda_spark.recommendations import RecommendationRule, recommendations
+from lambda_spark.recommendations import RecommendationRule, recommender
 from lambda_spark.settings import Settings
-from lambda_spark.tables import EVENTS, TRENDS
+from lambda_spark.tables import EVENTS, RECOMMENDATIONS, TRENDS
 from lambda_spark.time_ranges import Request
 
 
-def compute_recommendations(
-    spark: SparkSession, settings: Settings, request: Request, users: Sequence[int]
-) -> DataFrame:
-    """Recommend, to all users or those named, from what the master dataset and the views hold.
+def replace_recommendations(
+    spark: SparkSession, settings: Settings, request: Request, users: Sequence[int], where: str, lineage: Lineage
+) -> None:
+    """Recommend, to all users or those named, from what the master dataset and the views hold; `where` names the rows.
 
-    One row per (window, user_id, rank), schemas.RECOMMENDATIONS. Raises NotComputedError and UnknownUserError.
+    Raises NotComputedError and UnknownUserError.
     """
     root = settings.data_root
     all_events = tables.read(spark, root, EVENTS)
@@ -32,7 +33,8 @@ def compute_recommendations(
         computed = trend_windows.compute_trends(spark, root, settings.trends, [request.range], request.bucket)
         trending = spark.createDataFrame(computed)
     rule = RecommendationRule(**settings.recommendations.model_dump())
-    return recommendations(trending, brands, filter_range(all_events, request.range), rule)
+    recommend = recommender(trending, filter_range(all_events, request.range), rule)
+    commits.replace(brands.select("user_id", "brands"), recommend, root, RECOMMENDATIONS, where, lineage)
 
 
 def _check_known(all_events: DataFrame, users: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""The Delta tables by name under one root: made, read, and written so that every write can be run again."""
+"""The Delta tables by name under one root: made, read, and asked what they were computed from."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,8 +8,8 @@ from typing import Any
 import deltalake
 import pyarrow as pa
 import pyarrow.compute as pc
-from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql.pandas.types import to_arrow_schema
 
 from lambda_spark import schemas
 from lambda_spark.errors import NotComputedError
@@ -58,12 +58,9 @@ def create(spark: SparkSession, root: str, table: Table) -> None:
     """Make the table where there is none, so that its columns are the contract's and not the first writer's."""
     if exists(root, table):
         return
-    columns = spark.createDataFrame([], table.columns).schema
-    builder = DeltaTable.createIfNotExists(spark).location(path_of(root, table)).addColumns(columns)
-    builder = builder.partitionedBy(table.partitioned_by) if table.partitioned_by else builder
-    for key, value in _LOG_PROPERTIES.items() if table.is_log else ():
-        builder = builder.property(key, value)
-    builder.execute()
+    schema = to_arrow_schema(spark.createDataFrame([], table.columns).schema, timezone="UTC")
+    properties = _LOG_PROPERTIES if table.is_log else {}
+    deltalake.DeltaTable.create(path_of(root, table), schema, "ignore", table.partitioned_by, configuration=properties)
 
 
 def read(spark: SparkSession, root: str, table: Table, version: int | None = None) -> DataFrame:
@@ -118,15 +115,6 @@ def event_files(root: str, version: int | None = None, after: int | None = None)
 def read_arrow(root: str, table: Table, columns: Sequence[str], where: pc.Expression | None = None) -> pa.Table:
     """Read columns, of the rows that meet the condition if there is one, without Spark."""
     return deltalake.DeltaTable(path_of(root, table)).to_pyarrow_dataset().to_table(list(columns), filter=where)
-
-
-def replace(rows: DataFrame, root: str, table: Table, where: str, lineage: Mapping[str, Any] | None = None) -> None:
-    """Replace the rows that meet the condition; all of `rows` must meet it. Makes the table where there is none."""
-    create(rows.sparkSession, root, table)
-    writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", where)
-    if lineage is not None:
-        writer = writer.option("userMetadata", json.dumps(lineage))
-    writer.save(path_of(root, table))
 
 
 def lineage_of(root: str, table: Table, version: int | None = None) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame, Row, SparkSession
 
-from lambda_spark import activity, tables, views
+from lambda_spark import activity, commits, tables, views
 from lambda_spark.settings import TrendSettings
 from lambda_spark.tables import PRODUCT_ACTIVITY, TRENDS
 from lambda_spark.time_ranges import (
@@ -78,7 +78,8 @@ def replace_trends(spark: SparkSession, root: str, settings: TrendSettings, requ
     before = tables.lineage_of(root, TRENDS)
     is_odd = is_default_window(root, settings, request) and not (before and before["rule"] == _rule_settings(settings))
     where = _condition([request.range], request.bucket)
-    tables.replace(spark.createDataFrame(rows), root, TRENDS, where, {} if is_odd else None)
+    tables.create(spark, root, TRENDS)
+    commits.replace_by_few(rows, root, TRENDS, where, {} if is_odd else None)
 
 
 def update_trends(spark: SparkSession, root: str, settings: TrendSettings, events_version: int) -> None:
@@ -92,7 +93,8 @@ def update_trends(spark: SparkSession, root: str, settings: TrendSettings, event
         windows = [w for w in windows if w not in present or any(w.start.date() <= d < w.end.date() for d in changed)]
     if windows:
         rows = compute_trends(spark, root, settings, windows, "day")
-        tables.replace(spark.createDataFrame(rows), root, TRENDS, _condition(windows, "day"), lineage)
+        tables.create(spark, root, TRENDS)
+        commits.replace_by_few(rows, root, TRENDS, _condition(windows, "day"), lineage)
 
 
 def _rule_settings(settings: TrendSettings) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from datetime import date, datetime
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lambda_spark import activity, recent_brands, tables
+from lambda_spark import activity, commits, recent_brands, tables
 from lambda_spark.errors import NotComputedError
 from lambda_spark.handover import COVERS, RULE
+from lambda_spark.parquet_files import as_they_are
 from lambda_spark.settings import BrandSettings
 from lambda_spark.tables import EVENTS, PRODUCT_ACTIVITY, RECENT_BRANDS, USER_BRANDS, Table
 from lambda_spark.time_ranges import UTC, DayHeld
@@ -59,7 +60,7 @@ def update_product_activity(spark: SparkSession, root: str) -> int:
         where = "event_date IN ({})".format(", ".join(f"DATE '{day}'" for day in days))
     if files:
         touched = activity.product_activity(spark, files)
-        tables.replace(touched, root, PRODUCT_ACTIVITY, where, {EVENTS_VERSION: version})
+        commits.replace(touched, as_they_are, root, PRODUCT_ACTIVITY, where, {EVENTS_VERSION: version})
     return version
 
 
@@ -74,13 +75,13 @@ def update_user_brands(spark: SparkSession, root: str, brands: BrandSettings, re
     before = None if rebuild else tables.lineage_of(root, USER_BRANDS)
     if before is None or before[RULE] != lineage[RULE]:
         files = tables.event_files(root, version)
-        lists = recent_brands.brand_lists(spark, files, brands.limit, brands.event_types)
-        tables.replace(lists, root, USER_BRANDS, "true", lineage)
+        combined = recent_brands.combined_brands(spark, files, brands.event_types)
+        commits.replace(combined, recent_brands.list_maker(brands.limit), root, USER_BRANDS, "true", lineage)
     elif before[EVENTS_VERSION] < version:
         added = tables.event_files(root, version, before[EVENTS_VERSION])
         lists = recent_brands.brand_lists(spark, added, brands.limit, brands.event_types)
         merged = recent_brands.merge_into(tables.read(spark, root, USER_BRANDS), lists, brands.limit)
-        tables.replace(merged, root, USER_BRANDS, "true", lineage)
+        commits.replace(merged, as_they_are, root, USER_BRANDS, "true", lineage)
     return version
 
 

@@ -10,7 +10,7 @@ from deltalake import write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lambda_spark import appends, schemas, tables
+from lambda_spark import commits, schemas, tables
 from lambda_spark.activity import bucket_activity, filter_range, product_activity
 from lambda_spark.event_files import EventFile
 from lambda_spark.schemas import BUCKET_ACTIVITY, PRODUCT_ACTIVITY
@@ -45,7 +45,7 @@ def files(spark: SparkSession, events: DataFrame, tmp_path_factory: pytest.TempP
     tables.create(spark, root, EVENTS)
     columns = [column for column in spark.createDataFrame([], schemas.EVENTS).columns if column not in events.columns]
     rows = events.withColumns({column: F.lit(None) for column in columns}).toArrow()
-    schema = appends.target_of(root, EVENTS).schema
+    schema = commits.target_of(root, EVENTS).schema
     rows = pa.table({field.name: rows[field.name].cast(field.type) for field in schema})
     for number in range(len(rows)):
         write_deltalake(tables.path_of(root, EVENTS), rows.slice(number, 1), mode="append")

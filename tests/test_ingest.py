@@ -11,12 +11,13 @@ from types import SimpleNamespace
 import pytest
 from conftest import NewSettings
 from deltalake import CommitProperties, DeltaTable
+from deltalake.transaction import RemoveAction
 from helpers import contents, event, random_events, send, versions, write_events
 from kafka import KafkaAdminClient, TopicPartition
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import Row, SparkSession
 
-from lambda_spark import appends, pipelines, tables
+from lambda_spark import commits, pipelines, tables
 from lambda_spark.kafka import message_count
 from lambda_spark.rejects import Reason
 from lambda_spark.replay import replay
@@ -133,21 +134,22 @@ def test_failures_after_either_commit_change_nothing_in_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = new_root()
-    commit_files = appends.commit_files
+    commit_files = commits.commit_files
     for table, batch_id in ((REJECTED_EVENTS, 0), (EVENTS, 0), (REJECTED_EVENTS, 1), (EVENTS, 1)):
 
         def fail(
             log: DeltaTable,
             target: tables.Table,
             files: Sequence[Row],
+            removed: Sequence[RemoveAction],
             commit: CommitProperties,
             plan: tuple[tables.Table, int] = (table, batch_id),
         ) -> None:
-            commit_files(log, target, files, commit)
+            commit_files(log, target, files, removed, commit)
             if (target, commit.app_transactions[0].version) == plan:
                 raise OSError("pulled the plug")
 
-        monkeypatch.setattr(appends, "commit_files", fail)
+        monkeypatch.setattr(commits, "commit_files", fail)
         with pytest.raises(StreamingQueryException, match="pulled the plug"):
             pipelines.ingest_topic(spark, settings, available_now=True)
     monkeypatch.undo()

@@ -7,7 +7,8 @@ import pytest
 from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
 
-from lambda_spark.recommendations import RecommendationRule, recommendations
+from lambda_spark.parquet_files import rows_of
+from lambda_spark.recommendations import RecommendationRule, recommender
 from lambda_spark.schemas import RECOMMENDATIONS, USER_BRANDS
 
 UTC = timezone.utc
@@ -31,6 +32,11 @@ EVENTS = [(1, 11, "purchase"), (1, 21, "view"), (4, 41, "cart"), (4, 11, "remove
 
 # user -> products, best first
 Products = dict[int, list[int]]
+
+
+def recommendations(trends: DataFrame, brands: DataFrame, events: DataFrame, rule: RecommendationRule) -> DataFrame:
+    recommend = rows_of(recommender(trends, events, rule))
+    return brands.select("user_id", "brands").mapInArrow(recommend, RECOMMENDATIONS)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from helpers import Lists, contents, expected_lists, lists_of, random_events, se
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 
-from lambda_spark import appends, pipelines, tables
+from lambda_spark import commits, pipelines, tables
 from lambda_spark.counts import speed_checkpoint
 from lambda_spark.recent_brands import merge_brand_lists
 from lambda_spark.settings import Settings
@@ -92,13 +92,13 @@ def test_a_failure_between_commit_and_checkpoint_changes_nothing_in_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = new_root()
-    append_once = appends.append_once
+    append_once = commits.append_once
 
     def fail(*arguments: object) -> None:
         append_once(*arguments)
         raise OSError("pulled the plug")
 
-    monkeypatch.setattr(appends, "append_once", fail)
+    monkeypatch.setattr(commits, "append_once", fail)
     with pytest.raises(StreamingQueryException, match="pulled the plug"):
         pipelines.speed_stream(spark, settings, available_now=True)
     monkeypatch.undo()

@@ -1,16 +1,15 @@
 """The Delta tables: made once, appended to once, replaced by condition, and telling what they were computed from."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
-from pyspark.errors import AnalysisException, PySparkException
+from deltalake.exceptions import CommitFailedError
 from pyspark.sql import DataFrame, SparkSession
 
-from lambda_spark import appends, tables
+from lambda_spark import commits, tables
 from lambda_spark.errors import NotComputedError
+from lambda_spark.parquet_files import as_they_are
 from lambda_spark.tables import EVENTS, RECENT_BRANDS, USER_BRANDS, Table
 
 LOG = Table("log", "number int, text string", "jobs/none.py", is_log=True)
@@ -22,14 +21,22 @@ def rows(spark: SparkSession, *numbers: int, text: str = "x") -> DataFrame:
 
 
 def append(root: str, rows: DataFrame, application: str, number: int) -> bool:
-    def as_they_are(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[pa.Table]]:
-        return ((pa.Table.from_batches([batch]),) for batch in batches)
-
-    return appends.append_once(rows, as_they_are, root, [LOG], application, number)
+    return commits.append_once(rows, as_they_are, root, [LOG], application, number)
 
 
 def stored(spark: SparkSession, root: str, table: Table) -> list[tuple[int, str]]:
     return sorted(tuple(row) for row in tables.read(spark, root, table).collect())
+
+
+def test_a_table_is_overwritten_in_one_commit_that_tells_its_lineage(spark: SparkSession, tmp_path: Path) -> None:
+    root = str(tmp_path)
+    for text in ("old", "new"):
+        commits.replace(rows(spark, 1, 2, text=text), as_they_are, root, VIEW, "true", {"made of": text})
+        assert stored(spark, root, VIEW) == [(1, text), (2, text)]
+        assert tables.lineage_of(root, VIEW) == {"made of": text}
+    commits.replace(rows(spark), as_they_are, root, VIEW, "true", {})
+    assert stored(spark, root, VIEW) == []
+    assert tables.version_of(root, VIEW) == 3
 
 
 def test_a_table_has_the_columns_of_its_contract_before_its_first_row(spark: SparkSession, tmp_path: Path) -> None:
@@ -68,17 +75,17 @@ def test_the_same_number_is_appended_once_for_each_application(spark: SparkSessi
 def test_a_log_refuses_to_lose_rows(spark: SparkSession, tmp_path: Path) -> None:
     tables.create(spark, tmp_path, LOG)
     append(tmp_path, rows(spark, 1), "one", 0)
-    with pytest.raises(PySparkException, match="append"):
-        tables.replace(rows(spark), tmp_path, LOG, "true")
+    with pytest.raises(CommitFailedError, match="append-only"):
+        commits.replace(rows(spark), as_they_are, tmp_path, LOG, "true")
     assert stored(spark, tmp_path, LOG) == [(1, "x")]
 
 
 def test_only_rows_of_the_condition_are_replaced_and_no_other_is_let_in(spark: SparkSession, tmp_path: Path) -> None:
-    tables.replace(rows(spark, 1, 2, 3), tmp_path, VIEW, "true", {"from": 7})
-    tables.replace(rows(spark, 3, text="new"), tmp_path, VIEW, "number >= 2")
+    commits.replace(rows(spark, 1, 2, 3), as_they_are, tmp_path, VIEW, "true", {"from": 7})
+    commits.replace(rows(spark, 3, text="new"), as_they_are, tmp_path, VIEW, "number >= 2")
     assert stored(spark, tmp_path, VIEW) == [(1, "x"), (3, "new")]
-    with pytest.raises(AnalysisException, match="number"):
-        tables.replace(rows(spark, 1, 2), tmp_path, VIEW, "number >= 2")
+    with pytest.raises(ValueError, match="number >= 2"):
+        commits.replace(rows(spark, 1, 2), as_they_are, tmp_path, VIEW, "number >= 2")
     assert stored(spark, tmp_path, VIEW) == [(1, "x"), (3, "new")]
     assert tables.lineage_of(tmp_path, VIEW) == {"from": 7}
 
@@ -87,5 +94,5 @@ def test_the_newest_lineage_counts(spark: SparkSession, tmp_path: Path) -> None:
     tables.create(spark, tmp_path, VIEW)
     assert tables.lineage_of(tmp_path, VIEW) is None
     for version in (1, 2):
-        tables.replace(rows(spark, 1), tmp_path, VIEW, "true", {"version": version, "rule": ["ä"]})
+        commits.replace(rows(spark, 1), as_they_are, tmp_path, VIEW, "true", {"version": version, "rule": ["ä"]})
     assert tables.lineage_of(tmp_path, VIEW) == {"version": 2, "rule": ["ä"]}
