@@ -18,7 +18,7 @@ from bench.stage import Stage
 from bench.throughput import ALTERNATIVES
 from lambda_spark.tables import EVENTS, PRODUCT_ACTIVITY, RECOMMENDATIONS, TRENDS, USER_BRANDS
 
-ANSWER = "answer.parquet"
+ANSWER = "answer"
 PACKAGES = ("pyspark", "delta-spark", "deltalake", "duckdb", "polars", "pandas", "pyarrow")
 COLUMNS = (
     Column("seconds", "s", "{:,.2f}", has_ratio=True),
@@ -91,11 +91,11 @@ def _other_run(stage: Stage, step: str, name: str, scratch: Path) -> Run:
 
     def figures(measured: Measured) -> Figures:
         answer = scratch / (EVENTS.name if step == "files" else ANSWER)
-        found = digest(step, parquet_files(answer) if step == "files" else [str(answer)])
+        found = digest(step, parquet_files(answer) if step == "files" else _answer_files(scratch))
         right = parquet_files(base / (STEPS[step].writes or TRENDS.name))
         check(step, digest(step, right, is_last if step == "window" else "true"), found)
-        size = tree_bytes(answer) if answer.is_dir() else answer.stat().st_size
-        return _figures(stage.scale.batch_events, last_figures(measured.output)["seconds"], measured, size)
+        seconds = last_figures(measured.output)["seconds"]
+        return _figures(stage.scale.batch_events, seconds, measured, tree_bytes(answer))
 
     script = ALTERNATIVES / f"batch_{name.lower()}.py"
     return Run([sys.executable, str(script), step, str(scratch)], {}, figures)
@@ -109,10 +109,14 @@ def _pandas_run(stage: Stage, scratch: Path) -> Run:
     def figures(measured: Measured) -> Figures:
         told = last_figures(measured.output)
         first_days = f"event_date < DATE '2019-11-01' + {len(days)}"
-        check("activity", digest("activity", activity, first_days), digest("activity", [str(scratch / ANSWER)]))
-        return _figures(int(told["rows"]), told["seconds"], measured, (scratch / ANSWER).stat().st_size)
+        check("activity", digest("activity", activity, first_days), digest("activity", _answer_files(scratch)))
+        return _figures(int(told["rows"]), told["seconds"], measured, tree_bytes(scratch / ANSWER))
 
     return Run([sys.executable, str(ALTERNATIVES / "batch_pandas.py"), "activity", str(scratch)], {}, figures)
+
+
+def _answer_files(scratch: Path) -> list[str]:
+    return [str(file) for file in (scratch / ANSWER).iterdir()]
 
 
 def parquet_files(table: Path) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import deltalake
 import duckdb
-from batch_inputs import ANSWER, Inputs, run_step
+from batch_inputs import Inputs, answer_file, run_step
 
 _BRAND = "nullif(nullif(lower(trim(brand)), ''), 'unknown')"
 _DAYS, _RECENT, _TOP = 7, 3, 1_000
@@ -38,12 +38,13 @@ FROM (SELECT * REPLACE ({_BRAND} AS brand) FROM events) GROUP BY event_date, pro
 """
 
 _BRANDS = f"""
-SELECT user_id, list({{brand: brand, last_seen_at: last_seen_at}} ORDER BY last_seen_at DESC, brand) AS brands FROM (
-    SELECT * FROM (
-        SELECT user_id, {_BRAND} AS brand, max(event_time) AS last_seen_at FROM events GROUP BY ALL
-    ) WHERE brand IS NOT NULL
-    QUALIFY row_number() OVER (PARTITION BY user_id ORDER BY last_seen_at DESC, brand) <= 50
-) GROUP BY user_id
+SELECT user_id, list_transform(
+    list_sort(list({{age: -last_seen_at, brand: brand}}))[:50],
+    item -> {{brand: item.brand, last_seen_at: make_timestamptz(-item.age)}}
+) AS brands FROM (
+    SELECT user_id, {_BRAND} AS brand, epoch_us(max(event_time)) AS last_seen_at FROM events
+    WHERE USER_PART GROUP BY ALL
+) WHERE brand IS NOT NULL GROUP BY user_id
 """
 
 _BUCKETS = ", ".join(f"coalesce(sum(event_count) FILTER (i = {i}), 0.0) AS c{i}" for i in range(_DAYS))
@@ -100,17 +101,27 @@ bought AS (
     AND event_time < (SELECT max(window_to) FROM candidates)
 ),
 seen AS (
-    SELECT user_id, unnest(brands) AS item, generate_subscripts(brands, 1) AS brand_position FROM user_brands
+    SELECT user_id, item.brand AS brand, brand_position, item.last_seen_at AS brand_last_seen_at FROM (
+        SELECT user_id, unnest(brands) AS item, generate_subscripts(brands, 1) AS brand_position FROM user_brands
+        WHERE USER_PART
+    ) SEMI JOIN candidates ON item.brand = candidates.brand
 ),
 offers AS (
-    SELECT user_id, c.rank AS trend_rank, c.product_id, c.brand, trend_score, total_pct_increase, brand_position,
-        item.last_seen_at AS brand_last_seen_at
-    FROM seen JOIN candidates c ON item.brand = c.brand ANTI JOIN bought USING (user_id, product_id)
-    QUALIFY row_number() OVER (PARTITION BY user_id, c.brand ORDER BY c.rank) <= {_PER_BRAND}
+    SELECT user_id, c.rank AS trend_rank, brand_position, brand_last_seen_at
+    FROM seen JOIN candidates c USING (brand) ANTI JOIN bought USING (user_id, product_id)
+    QUALIFY row_number() OVER (PARTITION BY user_id, brand_position ORDER BY c.rank) <= {_PER_BRAND}
+),
+best AS (
+    SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY trend_rank) AS rank FROM offers
+    QUALIFY rank <= {_PER_USER}
 )
-SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY trend_rank) AS rank FROM offers
-QUALIFY rank <= {_PER_USER}
+SELECT best.user_id, best.rank, best.trend_rank, c.product_id, c.brand, trend_score, total_pct_increase, brand_position,
+    brand_last_seen_at
+FROM best JOIN candidates c ON best.trend_rank = c.rank
 """
+
+# With fewer parts it runs out of 10 GB.
+_USER_PARTS = 4
 
 _ALL = f"WHERE event_date >= (SELECT min(event_date) FROM product_activity) + {_DAYS - 1}"
 _LAST = "WHERE event_date = (SELECT max(event_date) FROM product_activity)"
@@ -135,9 +146,11 @@ def connect(inputs: Inputs, folder: Path) -> duckdb.DuckDBPyConnection:
 
 
 def answer(question: str, inputs: Inputs, folder: Path) -> None:
-    """Write the answer as Parquet."""
+    """Write the answer as Parquet; what is asked of users, of some of them at a time, since all are too many for it."""
     connection = connect(inputs, folder)
-    connection.execute(f"COPY ({question}) TO '{folder / ANSWER}' (FORMAT parquet, COMPRESSION zstd)")
+    for part in range(_USER_PARTS if "USER_PART" in question else 1):
+        of_part = question.replace("USER_PART", f"user_id % {_USER_PARTS} = {part}")
+        connection.execute(f"COPY ({of_part}) TO '{answer_file(folder, part)}' (FORMAT parquet, COMPRESSION zstd)")
 
 
 def store_files(inputs: Inputs, folder: Path) -> None:

@@ -10,8 +10,13 @@ from statistics import median
 # input -> its files; a table's are those of its newest version.
 Inputs = Mapping[str, list[str]]
 
-ANSWER = "answer.parquet"
+ANSWER = "answer"
 _WINDOWS = 9
+
+
+def answer_file(folder: Path, part: int = 0) -> Path:
+    """Return where an answer, or a part of it, is to be written."""
+    return folder / ANSWER / f"{part}.parquet"
 
 
 def run_step(doc: str | None, steps: Mapping[str, Callable[[Inputs, Path], dict[str, int] | None]]) -> None:
@@ -21,6 +26,7 @@ def run_step(doc: str | None, steps: Mapping[str, Callable[[Inputs, Path], dict[
     options.add_argument("folder", type=Path, help="holds inputs.json, gets the answer")
     args = options.parse_args()
     inputs = json.loads((args.folder / "inputs.json").read_text())
+    (args.folder / ANSWER).mkdir()
     seconds = []
     # A window is asked for again and again; what counts is not the first time.
     for _ in range(_WINDOWS if args.step == "window" else 1):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
-from batch_inputs import ANSWER, Inputs, run_step
+from batch_inputs import Inputs, answer_file, run_step
 
 _TYPES = {"view": "view", "cart": "cart", "remove": "remove_from_cart", "purchase": "purchase"}
 
@@ -20,7 +20,7 @@ def activity(inputs: Inputs, folder: Path) -> dict[str, int]:
     counts = by_product[[f"{name}_count" for name in _TYPES]].sum()
     latest = by_product[["brand", "category_code", "price"]].last().rename(columns={"price": "last_price"})
     counts["event_count"], counts["user_count"] = by_product.size(), by_product["user_id"].nunique()
-    counts.join(latest).reset_index().to_parquet(folder / ANSWER)
+    counts.join(latest).reset_index().to_parquet(answer_file(folder))
     return {"rows": len(events)}
 
 

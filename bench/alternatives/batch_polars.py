@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import polars as pl
-from batch_inputs import ANSWER, Inputs, run_step
+from batch_inputs import Inputs, answer_file, run_step
 
 _DAYS, _RECENT, _TOP = 7, 3, 1_000
 _TOP_TRENDS, _PER_USER, _PER_BRAND, _LIMIT = 200, 10, 3, 50
@@ -63,14 +63,14 @@ def windows(inputs: Inputs, folder: Path) -> None:
     days = sorted(_scan(inputs, "product_activity").select("event_date").unique().collect()["event_date"])
     counts = _scan(inputs, "product_activity").collect().lazy()
     found = [_trends(counts, days[place : place + _DAYS]) for place in range(len(days) - _DAYS + 1)]
-    pl.concat(pl.collect_all(found)).write_parquet(folder / ANSWER)
+    pl.concat(pl.collect_all(found)).write_parquet(answer_file(folder))
 
 
 def window(inputs: Inputs, folder: Path) -> None:
     """Counts -> the trends of the last window."""
     last = _scan(inputs, "product_activity").select(pl.col("event_date").max()).collect().item()
     days = pl.date_range(last - pl.duration(days=_DAYS - 1), last, eager=True).to_list()
-    _trends(_scan(inputs, "product_activity"), days).collect().write_parquet(folder / ANSWER)
+    _trends(_scan(inputs, "product_activity"), days).collect().write_parquet(answer_file(folder))
 
 
 def recommend(inputs: Inputs, folder: Path) -> None:
@@ -119,7 +119,7 @@ def _scan(inputs: Inputs, name: str) -> pl.LazyFrame:
 
 
 def _write(answer: pl.LazyFrame, folder: Path) -> None:
-    answer.sink_parquet(folder / ANSWER, compression="zstd", engine="streaming")
+    answer.sink_parquet(answer_file(folder), compression="zstd", engine="streaming")
 
 
 def _brand() -> pl.Expr:
