@@ -10,14 +10,17 @@ from typing import Any
 
 import deltalake
 import pyarrow as pa
+from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Transaction
 from pyspark.sql import DataFrame, Row
 
 from lambda_spark import parsing
 from lambda_spark.parquet_files import FileWriter, MakeRows, Target, open_parquet, write_files
-from lambda_spark.tables import Table, create, files_of, path_of
+from lambda_spark.tables import Table, create, path_of
 
 Lineage = Mapping[str, Any]
+
+_TRIES = 10
 
 
 def target_of(root: str, table: Table) -> Target:
@@ -75,29 +78,32 @@ def replace_by_few(rows: pa.Table, root: str, table: Table, where: str, lineage:
 
 
 def _replace(root: str, table: Table, where: str, written: Sequence[Row], lineage: Lineage | None) -> None:
-    """Commit the files together with the removal of the rows that meet the condition; what is beside them is kept."""
     if any(_count(root, table, file.path, where) < json.loads(file.stats)["numRecords"] for file in written):
         raise ValueError(f"Rows for {table.name} are not of those to be replaced, which are: {where}.")
+    _commit_replacement(root, table, where, written, _properties(lineage, retries=0))
+
+
+def _commit_replacement(
+    root: str, table: Table, where: str, written: Sequence[Row], commit: CommitProperties, tries: int = _TRIES
+) -> None:
+    """Commit the files together with the removal of the rows that meet the condition; what is beside them is kept.
+
+    Where another writer was first, what is to be removed is looked for again: the later one stays.
+    """
     delta, rest = deltalake.DeltaTable(path_of(root, table)), FileWriter(target_of(root, table))
     removed = []
-    for file in files_of(root, table).to_pylist():
+    for file in pa.table(delta.get_add_actions(flatten=True)).to_pylist():
         count = _count(root, table, file["path"], where)
         if count:
             removed.append(RemoveAction(file["path"], True, _now(), file["size_bytes"], {}))
         if 0 < count < file["num_records"]:
             rest.write(_select("*", root, table, file["path"], f"({where}) IS NOT TRUE"))
-    commit_files(delta, table, [*written, *_rows(rest.finish())], removed, _properties(lineage))
-
-
-def _count(root: str, table: Table, path: str, where: str) -> int:
-    (count,) = _select("count(*)", root, table, path, where)[0].to_pylist()
-    return int(count)
-
-
-def _select(what: str, root: str, table: Table, path: str, where: str) -> pa.Table:
-    """Ask a file of the table; DuckDB passes over what cannot meet the condition."""
-    rows = open_parquet([f"{path_of(root, table)}/{path}"])
-    return parsing.run(parsing.connect(), f"SELECT {what} FROM rows WHERE {where}", rows=rows)
+    try:
+        commit_files(delta, table, [*written, *_rows(rest.finish())], removed, commit)
+    except CommitFailedError:
+        if tries == 1:
+            raise
+        _commit_replacement(root, table, where, written, commit, tries - 1)
 
 
 def commit_files(
@@ -116,9 +122,9 @@ def commit_files(
     delta.create_write_transaction(actions, "append", delta.schema(), partitions, commit_properties=commit)
 
 
-def _properties(lineage: Lineage | None, *transactions: Transaction) -> CommitProperties:
+def _properties(lineage: Lineage | None, *transactions: Transaction, retries: int | None = None) -> CommitProperties:
     told = {"userMetadata": json.dumps(lineage)} if lineage is not None else None
-    return CommitProperties(told, app_transactions=list(transactions) or None)
+    return CommitProperties(told, retries, list(transactions) or None)
 
 
 def _rows(written: pa.RecordBatch) -> list[Row]:
@@ -128,3 +134,14 @@ def _rows(written: pa.RecordBatch) -> list[Row]:
 def _now() -> int:
     """Return the time as Delta's log wants it, in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
+
+
+def _count(root: str, table: Table, path: str, where: str) -> int:
+    (count,) = _select("count(*)", root, table, path, where)[0].to_pylist()
+    return int(count)
+
+
+def _select(what: str, root: str, table: Table, path: str, where: str) -> pa.Table:
+    """Ask a file of the table; DuckDB passes over what cannot meet the condition."""
+    rows = open_parquet([f"{path_of(root, table)}/{path}"])
+    return parsing.run(parsing.connect().cursor(), f"SELECT {what} FROM rows WHERE {where}", rows=rows)

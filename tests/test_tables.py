@@ -1,7 +1,9 @@
 """The Delta tables: made once, appended to once, replaced by condition, and telling what they were computed from."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
@@ -88,6 +90,21 @@ def test_only_rows_of_the_condition_are_replaced_and_no_other_is_let_in(spark: S
         commits.replace(rows(spark, 1, 2), as_they_are, tmp_path, VIEW, "number >= 2")
     assert stored(spark, tmp_path, VIEW) == [(1, "x"), (3, "new")]
     assert tables.lineage_of(tmp_path, VIEW) == {"from": 7}
+
+
+def test_of_writers_at_once_each_replaces_what_the_one_before_has_written(spark: SparkSession, tmp_path: Path) -> None:
+    root = str(tmp_path)
+    commits.replace(rows(spark, 1, 2), as_they_are, root, VIEW, "true")
+
+    def write(writer: int) -> None:
+        numbers = pa.array([2, 3], pa.int32())
+        commits.replace_by_few(pa.table({"number": numbers, "text": [str(writer)] * 2}), root, VIEW, "number >= 2")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(6)))
+    left = stored(spark, root, VIEW)
+    assert left == [(1, "x"), (2, left[-1][1]), (3, left[-1][1])]
+    assert tables.version_of(root, VIEW) == 1 + 6
 
 
 def test_the_newest_lineage_counts(spark: SparkSession, tmp_path: Path) -> None:
