@@ -16,9 +16,9 @@ def _arrow(*sizes: int) -> tuple[str, ...]:
 
 # What is changed -> the environment's variable and its values; those as shipped are in the first row.
 _KNOBS = {
-    "shards": ("LAMBDA_SPEED__SHARDS", ("32", "64", "128", "512", "1024", "4096")),
-    "state partitions": ("LAMBDA_SPEED__STATE_PARTITIONS", ("1", "2", "8")),
-    "messages a trigger": ("LAMBDA_SPEED__MAX_MESSAGES_PER_TRIGGER", ("100000", "250000", "1000000")),
+    "shards": ("LAMBDA_SPEED__SHARDS", ("4", "8", "16", "64", "128", "512")),
+    "state partitions": ("LAMBDA_SPEED__STATE_PARTITIONS", ("1", "4", "8")),
+    "messages a trigger": ("LAMBDA_SPEED__MAX_MESSAGES_PER_TRIGGER", ("100000", "250000", "500000", "2000000")),
     "rows an Arrow batch": (
         "PYSPARK_SUBMIT_ARGS",
         _arrow(10_000, 200_000),

@@ -1,7 +1,7 @@
 """How many events a second: topic -> recent brands beside the alternatives, files -> topic, topic -> `events`."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -60,7 +60,9 @@ def speed_table(stage: Stage) -> Table:
 
 def replay_table(stage: Stage) -> Table:
     """Files -> topic, a new topic for each run."""
-    cases = [Case("jobs/replay_events.py, one process", partial(_replay_run, stage), "each record once, resumes")]
+    kept = "each record once, a user's in order; resumes"
+    cases = [Case("one process", partial(_replay_run, stage, ()), kept)]
+    cases += [Case("--bulk, by Spark's tasks", partial(_replay_run, stage, ("--bulk",)), kept)]
     return Table("replay", "Files to topic", cases, RATES, "what it keeps", ("kafka-python",), _data(stage))
 
 
@@ -133,13 +135,13 @@ def _alternative_run(stage: Stage, script: str, environment: str, workers: int, 
     return Run(command, {"JAVA_HOME": str(JAVA.parent.parent)}, figures)
 
 
-def _replay_run(stage: Stage, _: Path) -> Run:
+def _replay_run(stage: Stage, options: Sequence[str], _: Path) -> Run:
     file, topic = stage.events_file(), stage.new_name()
 
     def figures(measured: Measured) -> Figures:
         return rates(measured, _appended_marks(stage.bootstrap_servers, topic), stage.scale.events)
 
-    return Run(job("replay_events", str(file)), stage.environment(topic), figures)
+    return Run(job("replay_events", str(file), *options), stage.environment(topic), figures)
 
 
 def _appended_marks(bootstrap_servers: str, topic: str, steps: int = 10) -> list[Mark]:
