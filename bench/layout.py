@@ -1,4 +1,4 @@
-"""`python -m bench.layout FOLDER`: what trends and as-of answers read of events that are laid out in one way or another.
+"""`python -m bench.layout FOLDER`: what trends and as-of answers read of events laid out in one way or another.
 
 Prints the seconds of each read as JSON, the median of some, by DuckDB over Parquet as in the tasks of the batch layer.
 """
