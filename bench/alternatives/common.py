@@ -59,7 +59,8 @@ def progress(worker: int = 0, every: int = 10_000) -> Callable[[int], None]:
         done += events
         if done >= said + every or not events:
             said = done
-            print(json.dumps({"at": time.time(), "done": done, "worker": worker}), flush=True)
+            # In one piece: another worker's line must not come between this one and its end.
+            print(json.dumps({"at": time.time(), "done": done, "worker": worker}) + "\n", end="", flush=True)
 
     return count
 
