@@ -32,7 +32,7 @@ MONTH = "generated-2019-11.csv"
 TRENDS_SHOWN, USERS_SHOWN = 15, 3
 
 # What goes through a topic in a minute or so: three million events.
-TOPIC_BYTES = 400_000_000
+TOPIC_BYTES = 500_000_000
 
 
 def main() -> None:
