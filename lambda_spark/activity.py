@@ -17,9 +17,7 @@ from lambda_spark import parsing
 from lambda_spark.brands import normalised_brand_sql
 from lambda_spark.event_files import EventFile, open_files, over_parts
 from lambda_spark.schemas import BUCKET_ACTIVITY, COUNT_COLUMNS, PRODUCT_ACTIVITY
-from lambda_spark.time_ranges import DAY, UTC, TimeRange
-
-_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+from lambda_spark.time_ranges import DAY, MICROSECOND, UTC, TimeRange, micros
 
 _CATEGORY = "CASE WHEN lower(category_code) <> 'unknown' THEN category_code END"
 
@@ -74,7 +72,7 @@ def _count(span: _Span, bucket: str) -> pa.Table:
     sums = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in (*COUNT_COLUMNS.values(), "event_count"))
     sql = f"""
         WITH in_span AS NOT MATERIALIZED (
-            SELECT *, (epoch_us(event_time) - {_micros(span.range.start)}) // {span.size // _MICROSECOND} AS place
+            SELECT *, (epoch_us(event_time) - {micros(span.range.start)}) // {span.size // MICROSECOND} AS place
             FROM events
             WHERE event_time >= TIMESTAMPTZ '{span.range.start}' AND event_time < TIMESTAMPTZ '{span.range.end}'
         ), combinations AS (
@@ -92,7 +90,7 @@ def _count(span: _Span, bucket: str) -> pa.Table:
         )
         SELECT {bucket}, product_id, brand, category_code, {", ".join(COUNT_COLUMNS.values())}, event_count, user_count,
             price AS last_price
-        FROM (SELECT *, make_timestamptz(place * {span.size // _MICROSECOND} + {_micros(span.range.start)}) AS bucket_at
+        FROM (SELECT *, make_timestamptz(place * {span.size // MICROSECOND} + {micros(span.range.start)}) AS bucket_at
             FROM products JOIN users USING (place, product_id))
     """
     return parsing.run(parsing.connect(), sql, events=open_files(span.files))
@@ -101,7 +99,3 @@ def _count(span: _Span, bucket: str) -> pa.Table:
 def _newest(column: str) -> str:
     """SQL of the newest value that is there; of several at one time the largest, so that a rerun gives the same."""
     return f"max_by({column}, (newest, {column})) FILTER ({column} IS NOT NULL) AS {column}"
-
-
-def _micros(instant: datetime) -> int:
-    return (instant - _EPOCH) // _MICROSECOND

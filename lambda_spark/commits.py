@@ -12,7 +12,7 @@ import deltalake
 import pyarrow as pa
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Transaction
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import DataFrame, Row, SparkSession
 
 from lambda_spark import parsing
 from lambda_spark.parquet_files import FileWriter, MakeRows, Target, open_parquet, write_files
@@ -70,8 +70,11 @@ def replace(
     _replace(root, table, where, written, lineage)
 
 
-def replace_by_few(rows: pa.Table, root: str, table: Table, where: str, lineage: Lineage | None = None) -> None:
-    """Do the same with rows that the driver has; the table has to be there."""
+def replace_by_few(
+    spark: SparkSession, rows: pa.Table, root: str, table: Table, where: str, lineage: Lineage | None = None
+) -> None:
+    """Do the same with rows that the driver has."""
+    create(spark, root, table)
     writer = FileWriter(target_of(root, table))
     writer.write(rows)
     _replace(root, table, where, _rows(writer.finish()), lineage)

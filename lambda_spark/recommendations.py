@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from lambda_spark.parquet_files import MakeRows
+from lambda_spark.runs import places
 from lambda_spark.schemas import RECOMMENDATION_COLUMNS
 
 _EVIDENCE = ("window_from", "window_to", "product_id", "brand", "trend_rank", "trend_score", "total_pct_increase")
@@ -110,12 +111,12 @@ def _are_met(offers: _Offers, candidates: pa.Table, user_ids: pa.Array, met: pa.
 def _best(offers: _Offers, candidates: pa.Table, rule: RecommendationRule) -> _Offers:
     """Keep of each user and brand the first ones, then of each user: best trend first, then the more recent brand."""
     brand = pc.rank(candidates["brand"].combine_chunks(), tiebreaker="dense").to_numpy().astype(np.int64)
-    kept = offers.take(_places(offers.user, brand[offers.candidate]) < rule.per_brand)
+    kept = offers.take(places(offers.user, brand[offers.candidate]) < rule.per_brand)
     trend_rank, product_id = (candidates[name].to_numpy()[kept.candidate] for name in ("trend_rank", "product_id"))
     # A brand further down a list has a larger place among all brands of all lists.
     order = np.lexsort((product_id, kept.item, trend_rank, kept.item < 0, kept.user))
     ranked = kept.take(order)
-    return ranked.take(_places(ranked.user) < rule.per_user)
+    return ranked.take(places(ranked.user) < rule.per_user)
 
 
 def _rows(offers: _Offers, candidates: pa.Table, batch: pa.RecordBatch) -> pa.Table:
@@ -127,17 +128,9 @@ def _rows(offers: _Offers, candidates: pa.Table, batch: pa.RecordBatch) -> pa.Ta
     columns = {
         **{name: evidence[name] for name in _EVIDENCE},
         "user_id": batch["user_id"].take(pa.array(offers.user)),
-        "rank": pa.array(_places(offers.user) + 1, pa.int32()),
+        "rank": pa.array(places(offers.user) + 1, pa.int32()),
         "brand_position": pa.array(offers.item - first + 1, pa.int32(), mask=is_fallback),
         "brand_last_seen_at": pc.list_flatten(lists).field("last_seen_at").take(item),
         "is_fallback": pa.array(is_fallback),
     }
     return pa.table({name: columns[name] for name in RECOMMENDATION_COLUMNS})
-
-
-def _places(*keys: Places) -> Places:
-    """Return the place of each row among those of its key, which stand together: 0, 1 and so on."""
-    is_first = np.ones(len(keys[0]), dtype=bool)
-    is_first[1:] = np.any([key[1:] != key[:-1] for key in keys], axis=0)
-    starts = np.flatnonzero(is_first)
-    return np.arange(len(is_first)) - np.repeat(starts, np.diff(starts, append=len(is_first)))

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from lambda_spark.runs import is_new, places
+
 SIGHTINGS = pa.schema(
     [
         ("user_id", pa.int64()),
@@ -28,7 +30,7 @@ Numbers = NDArray[np.int64]
 
 
 def pack(sightings: pa.Table | pa.RecordBatch, *, compressed: bool = False) -> bytes:
-    """Pack sightings into bytes: Arrow's own stream format. Compressing takes longer and is for what will be kept."""
+    """Pack sightings into bytes: Arrow's own stream format. Compressing is for what is kept or shuffled."""
     named = sightings.set_column(SIGHTINGS.names.index("brand"), "brand", _without_unused(_array(sightings["brand"])))
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, SIGHTINGS, options=_COMPRESSED if compressed else None) as stream:
@@ -53,11 +55,9 @@ def merge(sightings: pa.Table, limit: int | None = None) -> pa.Table:
     told_by = (-sightings[name].to_numpy() for name in ("offset", "partition"))
     newest_first = np.lexsort((*told_by, brand, -seen, user))
     ordered = user[newest_first]
-    kept = newest_first[_is_first(np.cumsum(_is_new(ordered)) * brands + brand[newest_first])]
+    kept = newest_first[_is_first(np.cumsum(is_new(ordered)) * brands + brand[newest_first])]
     if limit is not None:
-        starts = np.flatnonzero(_is_new(user[kept]))
-        position = np.arange(len(kept)) - np.repeat(starts, np.diff(starts, append=len(kept)))
-        kept = kept[position < limit]
+        kept = kept[places(user[kept]) < limit]
     return sightings.take(pa.array(kept))
 
 
@@ -79,7 +79,7 @@ def drop_covered(sightings: pa.Table, covered: Mapping[int, int]) -> pa.Table:
 
 def brand_lists(sightings: pa.Table) -> pa.RecordBatch:
     """Return one row per user, columns as schemas.USER_BRANDS, of sightings whose rows of a user stand together."""
-    starts = np.flatnonzero(_is_new(sightings["user_id"].to_numpy()))
+    starts = np.flatnonzero(is_new(sightings["user_id"].to_numpy()))
     seen_at = sightings["seen_at"].combine_chunks().cast(_BRAND.field("last_seen_at").type)
     names = _array(sightings["brand"]).cast(pa.string())
     brands = pa.StructArray.from_arrays([names, seen_at], fields=list(_BRAND))
@@ -118,10 +118,3 @@ def _is_first(keys: Numbers) -> NDArray[np.bool_]:
     kind = pa.array(keys).dictionary_encode().indices.to_numpy()
     is_first: NDArray[np.bool_] = np.diff(np.maximum.accumulate(kind), prepend=-1) > 0
     return is_first
-
-
-def _is_new(*columns: Numbers) -> NDArray[np.bool_]:
-    """Say of each row of sorted columns whether it differs from the one before."""
-    differs = np.ones(len(columns[0]), dtype=bool)
-    differs[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
-    return differs

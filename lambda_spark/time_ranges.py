@@ -9,6 +9,8 @@ from lambda_spark.errors import TimeRangeError
 
 UTC = timezone.utc
 DAY = timedelta(days=1)
+MICROSECOND = timedelta(microseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _UNITS = {"day": DAY, "hour": timedelta(hours=1), "minute": timedelta(minutes=1)}
 # Tried from the largest on where the data spans no two complete days: no day has enough of any larger one.
@@ -119,6 +121,11 @@ def default_windows(days: Sequence[DayHeld], length: int) -> list[TimeRange]:
     first = _start_of(days[0].day)
     ends = [_end_of(day) for day in complete_days(days)]
     return [TimeRange(end - length * DAY, end) for end in ends if end - length * DAY >= first]
+
+
+def micros(instant: datetime) -> int:
+    """Return the microseconds since 1970."""
+    return (instant - _EPOCH) // MICROSECOND
 
 
 def format_instant(instant: datetime) -> str:

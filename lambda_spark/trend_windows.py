@@ -78,8 +78,7 @@ def replace_trends(spark: SparkSession, root: str, settings: TrendSettings, requ
     before = tables.lineage_of(root, TRENDS)
     is_odd = is_default_window(root, settings, request) and not (before and before["rule"] == _rule_settings(settings))
     where = _condition([request.range], request.bucket)
-    tables.create(spark, root, TRENDS)
-    commits.replace_by_few(rows, root, TRENDS, where, {} if is_odd else None)
+    commits.replace_by_few(spark, rows, root, TRENDS, where, {} if is_odd else None)
 
 
 def update_trends(spark: SparkSession, root: str, settings: TrendSettings, events_version: int) -> None:
@@ -93,8 +92,7 @@ def update_trends(spark: SparkSession, root: str, settings: TrendSettings, event
         windows = [w for w in windows if w not in present or any(w.start.date() <= d < w.end.date() for d in changed)]
     if windows:
         rows = compute_trends(spark, root, settings, windows, "day")
-        tables.create(spark, root, TRENDS)
-        commits.replace_by_few(rows, root, TRENDS, _condition(windows, "day"), lineage)
+        commits.replace_by_few(spark, rows, root, TRENDS, _condition(windows, "day"), lineage)
 
 
 def _rule_settings(settings: TrendSettings) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lambda_spark.schemas import COUNT_COLUMNS, OTHER
-from lambda_spark.time_ranges import UTC, TimeRange
+from lambda_spark.time_ranges import MICROSECOND, TimeRange, micros
 
 # What is read of lambda_spark.activity's counts; those of the event types, where these weigh differently.
 _COLUMNS = ("product_id", "brand", "category_code", "event_count", "user_count")
-
-_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 INSTANT = pa.timestamp("us", tz="UTC")
 
@@ -93,7 +91,7 @@ def columns_read(weights: Mapping[str, float]) -> tuple[str, ...]:
 
 def window_counts(activity: pa.Table, window: TimeRange, size: timedelta) -> WindowCounts:
     """Take the rows of a window of buckets of that size, one per (bucket_at, product_id)."""
-    width, start = size // _MICROSECOND, (window.start - _EPOCH) // _MICROSECOND
+    width, start = size // MICROSECOND, micros(window.start)
     buckets = (window.end - window.start) // size
     starts = (start + width * np.arange(buckets)).astype("datetime64[us]")
     bucket = (activity["bucket_at"].cast(pa.int64()).to_numpy() - start) // width
