@@ -1,7 +1,7 @@
 """The Delta tables by name under one root: made, read, and asked what they were computed from."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from lambda_spark import schemas
 from lambda_spark.errors import NotComputedError
 from lambda_spark.event_files import EventFile
+from lambda_spark.storage import read_file
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,6 @@ TRENDS = Table("trends", schemas.TRENDS, "jobs/batch_trends.py")
 USER_BRANDS = Table("user_brands", schemas.USER_BRANDS, "jobs/batch_brands.py")
 RECENT_BRANDS = Table("recent_brands", schemas.RECENT_BRANDS, "jobs/speed_stream.py")
 RECOMMENDATIONS = Table("recommendations", schemas.RECOMMENDATIONS, "jobs/recommend.py")
-
-# Where one looks first for what a writer has said: a log may have a hundred thousand commits.
-_LAST_COMMITS = 20
 
 # A log is only appended to, so that the files which a version has and an older one has not tell what is new.
 _LOG_PROPERTIES = {"delta.appendOnly": "true"}
@@ -119,10 +117,22 @@ def read_arrow(root: str, table: Table, columns: Sequence[str], where: pc.Expres
 
 def lineage_of(root: str, table: Table, version: int | None = None) -> dict[str, Any] | None:
     """Return what the table, or a version of it, was last computed from, as its writer said; None where none did."""
+    return next(lineages_of(root, table, version), None)
+
+
+def lineages_of(root: str, table: Table, version: int | None = None) -> Iterator[dict[str, Any]]:
+    """Yield what each version was computed from, the newest or the one named first, as far back as the log goes."""
     if not exists(root, table):
-        return None
-    delta = deltalake.DeltaTable(path_of(root, table), version)
-    return next(_lineages(delta.history(_LAST_COMMITS)), None) or next(_lineages(delta.history()), None)
+        return
+    # Read as it is: deltalake's history begins with the newest commit, whatever version is open.
+    newest = version_of(root, table) if version is None else version
+    for number in range(newest, -1, -1):
+        commit = read_file(f"{path_of(root, table)}/_delta_log/{number:020}.json")
+        if commit is None:
+            return
+        for action in map(json.loads, commit.splitlines()):
+            if "userMetadata" in action.get("commitInfo", {}):
+                yield json.loads(action["commitInfo"]["userMetadata"])
 
 
 def _require(root: str, table: Table) -> None:
@@ -135,7 +145,3 @@ def _as_row(value: Any) -> Any:
     if isinstance(value, dict):
         return Row(**{name: _as_row(each) for name, each in value.items()})
     return [_as_row(each) for each in value] if isinstance(value, list) else value
-
-
-def _lineages(commits: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    return (json.loads(commit["userMetadata"]) for commit in commits if "userMetadata" in commit)
