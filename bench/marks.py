@@ -47,9 +47,12 @@ def committed_marks(checkpoint: str) -> list[Mark]:
 
 
 def steady_rate(marks: Iterable[Mark]) -> float | None:
-    """Return events per second from the first mark past the start to the last one; None for fewer than two."""
+    """Return events per second from the first mark past the start to the last one.
+
+    None where these are less than half of the events: a single large micro-batch, and what was left over.
+    """
     marks = list(marks)
     if not marks:
         return None
     first, last = next(mark for mark in marks if mark.done >= _START_SHARE * marks[-1].done), marks[-1]
-    return (last.done - first.done) / (last.at - first.at) if last.done > first.done else None
+    return (last.done - first.done) / (last.at - first.at) if 2 * first.done < last.done else None

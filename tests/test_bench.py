@@ -54,8 +54,9 @@ def test_the_steady_rate_leaves_out_the_start() -> None:
     assert steady_rate([Mark(100.0, 50), Mark(110.0, 100), Mark(112.0, 600), Mark(114.0, 1_000)]) == 225
 
 
-def test_there_is_no_steady_rate_with_one_mark() -> None:
-    assert steady_rate([Mark(100.0, 1_000), Mark(101.0, 1_000)]) is None
+@pytest.mark.parametrize("rest", [0, 3, 900])
+def test_there_is_no_steady_rate_of_one_large_mark_and_the_rest(rest: int) -> None:
+    assert steady_rate([Mark(100.0, 1_000), Mark(101.0, 1_000 + rest)]) is None
 
 
 def test_workers_add_up_and_the_last_mark_is_all() -> None:
