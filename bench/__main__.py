@@ -37,8 +37,8 @@ TABLES: dict[str, Callable[[Stage], Table]] = {
     "batch-growth": batch_growth_table,
     "layout": layout_table,
 }
-# What they try, other tables try too: of no use on small data.
-SWEEPS = ("sweep", "small-sweep")
+# Curves over sizes and settings: of no use on small data, and what they run, other tables run too.
+CURVES = ("growth", "sweep", "small-sweep", "batch-growth", "layout")
 
 
 def main() -> None:
@@ -52,7 +52,7 @@ def main() -> None:
     session = datetime.now(timezone.utc).isoformat(timespec="seconds")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the broker would outlive the bench
     with open_stage(scale) as stage:
-        for key in args.only or [key for key in TABLES if scale.is_published or key not in SWEEPS]:
+        for key in args.only or [key for key in TABLES if scale.is_published or key not in CURVES]:
             table = TABLES[key](stage)
             table = table._replace(cases=[case for case in table.cases if args.case in case.name])
             measure(table, scale, session)
