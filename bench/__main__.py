@@ -37,7 +37,7 @@ TABLES: dict[str, Callable[[Stage], Table]] = {
     "batch-growth": batch_growth_table,
     "layout": layout_table,
 }
-# Curves over sizes and settings: of no use on small data, and what they run, other tables run too.
+# Curves over sizes, settings and layouts, which say nothing on small data.
 CURVES = ("growth", "sweep", "small-sweep", "batch-growth", "layout")
 
 

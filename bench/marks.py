@@ -49,7 +49,7 @@ def committed_marks(checkpoint: str) -> list[Mark]:
 def steady_rate(marks: Iterable[Mark]) -> float | None:
     """Return events per second from the first mark past the start to the last one.
 
-    None where these are less than half of the events: a single large micro-batch, and what was left over.
+    None where no more than half of the events lie between these: a single large micro-batch, and what was left over.
     """
     marks = list(marks)
     if not marks:

@@ -87,8 +87,7 @@ def _matches(candidates: pa.Table, lists: pa.ListArray) -> _Offers:
     name = found.take(pa.array(item)).to_numpy()
     user = pc.list_parent_indices(lists).take(pa.array(item)).to_numpy()
     each = np.repeat(np.arange(len(item)), count[name])
-    place = np.arange(len(each)) - np.repeat(np.cumsum(count[name]) - count[name], count[name])
-    return _Offers(user[each], first[name][each] + place, item[each])
+    return _Offers(user[each], first[name][each] + places(each), item[each])
 
 
 def _with_fallbacks(offers: _Offers, candidates: pa.Table, users: int) -> _Offers:

@@ -39,9 +39,8 @@ def test_a_table_is_overwritten_in_one_commit_that_tells_its_lineage(spark: Spar
     commits.replace(rows(spark), as_they_are, root, VIEW, "true", {})
     assert stored(spark, root, VIEW) == []
     assert tables.version_of(root, VIEW) == 3
-    assert [tables.lineage_of(root, VIEW, version) for version in range(4)] == [
-        *(None, {"made of": "old"}, {"made of": "new"}, {}),
-    ]
+    lineages = [tables.lineage_of(root, VIEW, version) for version in range(4)]
+    assert lineages == [None, {"made of": "old"}, {"made of": "new"}, {}]
 
 
 def test_a_table_has_the_columns_of_its_contract_before_its_first_row(spark: SparkSession, tmp_path: Path) -> None:
