@@ -1,5 +1,7 @@
 """Serving layer: trends ⋈ the merged recent brands -> `recommendations`, for a time range, of all users or of some."""
 
+import sys
+
 from lambda_spark import answers, cli, pipelines
 from lambda_spark.session import get_spark
 
@@ -9,13 +11,17 @@ def main() -> None:
     options = cli.parser(__doc__)
     cli.add_table_options(options)
     cli.add_range_options(options)
+    options.add_argument("--as-of", metavar="INSTANT", help="answer as at that moment (default: the end of the range)")
     options.add_argument("--user", type=int, nargs="+", default=[], metavar="ID", help="only these users")
     options.add_argument("--format", choices=("table", "json", "csv"), default="table", help="how to print the result")
+    options.add_argument("--verify", action="store_true", help="compare what is stored with what the events say")
     args = options.parse_args()
     settings = cli.load(args, trends={"bucket": args.bucket})
-    asked = cli.asked_range(args, settings.trends.bucket)
+    question = cli.asked_range(args, settings.trends.bucket), args.user, cli.asked_moment(args.as_of)
     spark = get_spark("recommend")
-    answer = pipelines.recommend(spark, settings, asked, args.user)
+    if args.verify:
+        sys.exit(answers.print_differences([pipelines.verify(spark, settings, *question)]))
+    answer = pipelines.recommend(spark, settings, *question)
     answers.print_recommendations(spark, settings.data_root, answer, args.format)
 
 

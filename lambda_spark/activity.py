@@ -5,49 +5,78 @@ own, so that distinct users can be counted without a shuffle (docs/adr/0012-batc
 """
 
 from collections.abc import Sequence
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from functools import partial
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow.dataset import Dataset
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lambda_spark import parsing
 from lambda_spark.brands import normalised_brand_sql
 from lambda_spark.event_files import EventFile, open_files, over_parts
-from lambda_spark.schemas import BUCKET_ACTIVITY, COUNT_COLUMNS, PRODUCT_ACTIVITY
+from lambda_spark.schemas import BUCKET_ACTIVITY, COUNT_COLUMNS, COUNTED_COLUMNS, PRODUCT_ACTIVITY
 from lambda_spark.time_ranges import DAY, MICROSECOND, UTC, TimeRange, micros
 
 _CATEGORY = "CASE WHEN lower(category_code) <> 'unknown' THEN category_code END"
 
+# The folder of a file, and no column of it, says the day.
+_COUNTED = [name for name in COUNTED_COLUMNS if name != "event_date"]
 
-class _Span(NamedTuple):
-    """A stretch of whole buckets of that size, and the files that may hold events of it."""
+
+class Span(NamedTuple):
+    """A stretch of whole buckets of that size, the files that may hold events of it, and events that are in none.
+
+    `is_touched_only` leaves out the products that `later`, rows as live_events.LIVE_EVENTS, says nothing of.
+    """
 
     range: TimeRange
     size: timedelta
     files: Sequence[EventFile]
+    later: pa.Table | None = None
+    is_touched_only: bool = False
 
 
 def product_activity(spark: SparkSession, files: Sequence[EventFile]) -> DataFrame:
     """Count per day. One row per (event_date, product_id), schemas.PRODUCT_ACTIVITY."""
-    midnights = [datetime.combine(day, time(0), UTC) for day in sorted({file.day for file in files})]
-    spans = [_span(files, TimeRange(midnight, midnight + DAY), DAY) for midnight in midnights]
+    spans = [day_span(files, day) for day in sorted({file.day for file in files})]
     return over_parts(spark, spans, partial(_count, bucket="CAST(bucket_at AS DATE) AS event_date"), PRODUCT_ACTIVITY)
 
 
 def bucket_activity(
-    spark: SparkSession, files: Sequence[EventFile], time_range: TimeRange, size: timedelta
+    spark: SparkSession,
+    files: Sequence[EventFile],
+    time_range: TimeRange,
+    size: timedelta,
+    later: pa.Table | None = None,
 ) -> DataFrame:
-    """Count per bucket from the range's start on. One row per (bucket_at, product_id), schemas.BUCKET_ACTIVITY."""
+    """Count per bucket from the range's start on, what the files hold and what came later.
+
+    One row per (bucket_at, product_id), schemas.BUCKET_ACTIVITY.
+    """
     step = max(DAY // size, 1) * size
     steps = range(-((time_range.start - time_range.end) // step))
     ranges = [
         TimeRange(time_range.start + n * step, min(time_range.start + (n + 1) * step, time_range.end)) for n in steps
     ]
-    spans = [span for span in (_span(files, each, size) for each in ranges) if span.files]
-    return over_parts(spark, spans, partial(_count, bucket="bucket_at"), BUCKET_ACTIVITY)
+    return span_activity(spark, [_span(files, each, size, later) for each in ranges])
+
+
+def span_activity(spark: SparkSession, spans: Sequence[Span]) -> DataFrame:
+    """Count the buckets of spans. One row per (bucket_at, product_id), schemas.BUCKET_ACTIVITY."""
+    held = [span for span in spans if span.files or span.later]
+    return over_parts(spark, held, partial(_count, bucket="bucket_at"), BUCKET_ACTIVITY)
+
+
+def day_span(
+    files: Sequence[EventFile], day: date, later: pa.Table | None = None, is_touched_only: bool = False
+) -> Span:
+    """Return the span that is a day."""
+    midnight = datetime.combine(day, time(0), UTC)
+    return _span(files, TimeRange(midnight, midnight + DAY), DAY, later)._replace(is_touched_only=is_touched_only)
 
 
 def filter_range(events: DataFrame, time_range: TimeRange) -> DataFrame:
@@ -57,23 +86,48 @@ def filter_range(events: DataFrame, time_range: TimeRange) -> DataFrame:
     return events.where(in_days & (at >= F.lit(time_range.start)) & (at < F.lit(time_range.end)))
 
 
-def _span(files: Sequence[EventFile], time_range: TimeRange, size: timedelta) -> _Span:
+def _span(files: Sequence[EventFile], time_range: TimeRange, size: timedelta, later: pa.Table | None) -> Span:
     start, end = (instant.astimezone(UTC) for instant in time_range)
-    return _Span(TimeRange(start, end), size, [file for file in files if start.date() <= file.day <= end.date()])
+    own = [file for file in files if start.date() <= file.day <= end.date()]
+    return Span(TimeRange(start, end), size, own, _within(later, start.date(), end.date()))
 
 
-def _count(span: _Span, bucket: str) -> pa.Table:
+def _within(later: pa.Table | None, first: date, last: date) -> pa.Table | None:
+    """Return the events of some days, None where there are none."""
+    if later is None:
+        return None
+    day = pc.field("event_date")
+    found = later.filter((day >= first) & (day <= last))
+    return found if len(found) else None
+
+
+def _sources(span: Span) -> tuple[str, dict[str, pa.Table | Dataset]]:
+    """Return SQL of all events of a span's days, and the relations that it reads."""
+    relations: dict[str, pa.Table | Dataset] = {}
+    columns, parts = ", ".join(_COUNTED), []
+    if span.files:
+        relations["stored"] = open_files(span.files)
+        touched = "WHERE product_id IN (SELECT product_id FROM later)" if span.is_touched_only else ""
+        parts.append(f"SELECT {columns} FROM stored {touched}")
+    if span.later is not None:
+        relations["later"] = span.later
+        parts.append(f"SELECT {columns} FROM later")
+    return " UNION ALL ".join(parts), relations
+
+
+def _count(span: Span, bucket: str) -> pa.Table:
     """Count a span. One row per (bucket, product_id); `bucket` is the SQL of its column, made of `bucket_at`.
 
     A product has few combinations of brand, category and price: the newest of each is looked for among these, by their
     newest time, and not among all events.
     """
     kinds = ", ".join(f"count(*) FILTER (event_type = '{name}') AS {column}" for name, column in COUNT_COLUMNS.items())
+    events, relations = _sources(span)
     sums = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in (*COUNT_COLUMNS.values(), "event_count"))
     sql = f"""
         WITH in_span AS NOT MATERIALIZED (
             SELECT *, (epoch_us(event_time) - {micros(span.range.start)}) // {span.size // MICROSECOND} AS place
-            FROM events
+            FROM ({events})
             WHERE event_time >= TIMESTAMPTZ '{span.range.start}' AND event_time < TIMESTAMPTZ '{span.range.end}'
         ), combinations AS (
             SELECT place, product_id, brand, category_code, price, max(event_time) AS newest, {kinds},
@@ -93,7 +147,7 @@ def _count(span: _Span, bucket: str) -> pa.Table:
         FROM (SELECT *, make_timestamptz(place * {span.size // MICROSECOND} + {micros(span.range.start)}) AS bucket_at
             FROM products JOIN users USING (place, product_id))
     """
-    return parsing.run(parsing.connect(), sql, events=open_files(span.files))
+    return parsing.run(parsing.connect(), sql, **relations)
 
 
 def _newest(column: str) -> str:

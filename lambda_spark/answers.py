@@ -1,14 +1,20 @@
 """What the jobs of the batch and the serving layer print: the answer to a request, as much as a person can read."""
 
 import sys
+from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
 from lambda_spark import console, export, tables
+from lambda_spark.differences import Difference, print_difference
+from lambda_spark.known_days import boundary
+from lambda_spark.known_events import open_live
+from lambda_spark.merged_activity import known_counts
+from lambda_spark.serving import Answer
 from lambda_spark.settings import BrandSettings, TrendSettings
 from lambda_spark.tables import RECOMMENDATIONS, USER_BRANDS
 from lambda_spark.time_ranges import Request
-from lambda_spark.trend_windows import Answer, best_trends
+from lambda_spark.trend_windows import best_trends
 from lambda_spark.words import Row
 
 TRENDS_SHOWN = 20
@@ -20,6 +26,7 @@ def print_trends(root: str, request: Request, settings: TrendSettings) -> None:
     out = console.make_console()
     console.print_notes(out, request.notes)
     console.print_trends(out, best_trends(root, request, TRENDS_SHOWN), settings.min_events)
+    console.print_reach(out, *boundary(root, known_counts(root, open_live(root)).events))
 
 
 def print_brands(root: str, settings: BrandSettings) -> None:
@@ -35,7 +42,7 @@ def print_recommendations(spark: SparkSession, root: str, answer: Answer, output
         return
     rows = tables.read(spark, root, RECOMMENDATIONS).where(answer.where).orderBy("user_id", "rank")
     write = {"json": export.write_json, "csv": export.write_csv}[output]
-    write(rows.toLocalIterator(), sys.stdout)
+    write(rows.toLocalIterator(), {"as_of": answer.question.as_of, **answer.upto._asdict()}, sys.stdout)
 
 
 def first_recommendations(root: str, answer: Answer, users: int, order: str) -> list[Row]:
@@ -45,10 +52,20 @@ def first_recommendations(root: str, answer: Answer, users: int, order: str) -> 
     return list(tables.query(root, RECOMMENDATIONS, sql))
 
 
+def print_differences(found: Sequence[Difference]) -> int:
+    """Print whether two ways to the same rows agree; return the exit code, 0 where all do and else 1."""
+    out = console.make_console()
+    for difference in found:
+        print_difference(out, difference)
+    return int(not all(difference.is_none for difference in found))
+
+
 def _print_table(root: str, answer: Answer) -> None:
     out = console.make_console()
     console.print_notes(out, answer.request.notes)
-    console.print_recommendations(out, first_recommendations(root, answer, USERS_SHOWN, "user_id"))
+    shown = first_recommendations(root, answer, USERS_SHOWN, "user_id")
+    console.print_recommendations(out, shown, as_of=answer.question.as_of)
+    console.print_reach(out, *answer.upto)
     sql = f"SELECT count(DISTINCT user_id) AS user_count FROM recommendations WHERE {answer.where}"
     (found,) = tables.query(root, RECOMMENDATIONS, sql)
     if found.user_count > USERS_SHOWN:

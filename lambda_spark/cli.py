@@ -4,6 +4,7 @@ import re
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from lambda_spark.errors import LambdaSparkError, TimeRangeError
@@ -44,6 +45,11 @@ def asked_range(args: Namespace, bucket: str) -> TimeRange | None:
     if args.start is None or args.end is None:
         raise TimeRangeError("A range needs both --from and --to: name the other one too, or neither for the default.")
     return check_range(TimeRange(parse_instant(args.start), parse_instant(args.end)), bucket)
+
+
+def asked_moment(text: str | None) -> datetime | None:
+    """Return the instant that was given, if any. Raises TimeRangeError."""
+    return None if text is None else parse_instant(text)
 
 
 def load(args: Namespace, **sections: Mapping[str, Any]) -> Settings:

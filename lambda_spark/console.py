@@ -4,6 +4,7 @@ Text of events is shown literally: no markup in it is interpreted, no control ch
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from itertools import groupby
 from typing import TextIO
 
@@ -79,6 +80,11 @@ def print_trends(console: Console, rows: Sequence[Row], min_events: int | None) 
     say(console, _legend(rows[0], is_wide), style="dim")
 
 
+def print_reach(console: Console, batch_upto: datetime | None, seen_upto: datetime | None) -> None:
+    """Print how far an answer reaches."""
+    console.print(Text(words.reach(batch_upto, seen_upto), style="dim"), soft_wrap=True)
+
+
 def print_brands(console: Console, rows: Sequence[Row], limit: int) -> None:
     """Print some users' most recent brands, newest first; `limit` is the most that are kept for a user."""
     if not rows:
@@ -97,10 +103,16 @@ def print_brands(console: Console, rows: Sequence[Row], limit: int) -> None:
     print_table(console, "Recent brands of some users, and when each was last seen (UTC)", columns)
 
 
-def print_recommendations(console: Console, rows: Sequence[Row], brand_counts: Mapping[int, int] | None = None) -> None:
+def print_recommendations(
+    console: Console,
+    rows: Sequence[Row],
+    brand_counts: Mapping[int, int] | None = None,
+    as_of: datetime | None = None,
+) -> None:
     """Print recommendations with their reasons, `rows` ordered by user and rank.
 
-    `brand_counts` is the number of recent brands by user; where it is not known, the reason does without.
+    `brand_counts` is the number of recent brands by user; where it is not known, the reason does without. `as_of` is
+    the moment they stand for, the end of the window unless it is given.
     """
     if not rows:
         say(console, words.NO_RECOMMENDATIONS)
@@ -112,9 +124,10 @@ def print_recommendations(console: Console, rows: Sequence[Row], brand_counts: M
             right("#", [row.rank for row in own]),
             right("product", [row.product_id for row in own]),
             left("brand", [row.brand for row in own]),
-            Column("reason", [Text(words.reason(row, count)) for row in own], is_flexible=True),
+            Column("reason", [Text(words.reason(row, count, as_of)) for row in own], is_flexible=True),
         ]
-        print_table(console, f"Recommended to user {user}, as of {words.minute(own[0].window_to)} UTC", columns)
+        moment = words.minute(as_of or own[0].window_to)
+        print_table(console, f"Recommended to user {user}, as of {moment} UTC", columns)
 
 
 def print_batch(console: Console, title: str, stages: Mapping[str, Sequence[Mapping[str, object]]]) -> None:

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from rich.console import Console
 
-from lambda_spark import answers, cli, counts, pipelines, views
+from lambda_spark import answers, cli, counts, pipelines, serving
 from lambda_spark.broker import broker_directory, running_broker
 from lambda_spark.checkpoints import received_count
 from lambda_spark.console import make_console, print_summary
@@ -21,12 +21,13 @@ from lambda_spark.kafka import message_count
 from lambda_spark.progress import progress_bar
 from lambda_spark.replay import replay
 from lambda_spark.report import write_report
+from lambda_spark.serving import Answer
 from lambda_spark.session import get_spark
 from lambda_spark.settings import Settings
 from lambda_spark.summary import Counts, RunSummary
 from lambda_spark.synthetic import write_month
 from lambda_spark.time_ranges import TimeRange
-from lambda_spark.trend_windows import Answer, best_trends
+from lambda_spark.trend_windows import best_trends
 
 MONTH = "generated-2019-11.csv"
 TRENDS_SHOWN, USERS_SHOWN = 15, 3
@@ -113,7 +114,7 @@ def run_pipeline(
         pipelines.speed_stream(spark, settings, available_now=True)
     with step("serve: recommendations"):
         recommended = pipelines.recommend(spark, settings, asked)
-        brands = views.brands_as_of(spark, settings.data_root, settings.brands, recommended.request.range.end)
+        brands = serving.known_brands(spark, settings, recommended.question)
         summary = summarise(settings, recommended, brands, sent, seconds)
     print_summary(console, summary)
     report = write_report(settings.local_root / "report.html", summary)

@@ -1,4 +1,4 @@
-"""The division of work between the layers: what `user_brands` covers, the speed layer drops from its state and its log.
+"""The division of work between the layers: what a batch view covers, the speed layer drops from its state and its logs.
 
 Covered is what the master dataset held when the view was computed: messages below an offset per partition, never events
 before a time. A batch view that is visible covers for good, so dropping later, or twice, does no harm
@@ -6,7 +6,7 @@ before a time. A batch view that is visible covers for good, so dropping later, 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import deltalake
@@ -16,11 +16,14 @@ from lambda_spark import tables
 from lambda_spark.brand_state import COVERED
 from lambda_spark.checkpoints import Offsets
 from lambda_spark.settings import BrandSettings
-from lambda_spark.tables import RECENT_BRANDS, USER_BRANDS
+from lambda_spark.tables import LIVE_ACTIVITY, PRODUCT_ACTIVITY, RECENT_BRANDS, USER_BRANDS, Table
 
-# The keys of the lineage of `user_brands`: how far it covers the topic, and by which rule.
+# The keys of the lineage of a batch view: how far it covers the topic, and by which rule.
 COVERS, RULE = "covers", "rule"
-_TOPIC, _OFFSETS = "topic", "offsets"
+_TOPIC, _OFFSETS, _HELD = "topic", "offsets", "held_from"
+
+# By the name of a realtime view, the offset of each partition from which on it holds what messages told.
+Held = dict[str, Offsets]
 
 
 def reach(topic: str, offsets: Offsets) -> dict[str, Any]:
@@ -28,54 +31,55 @@ def reach(topic: str, offsets: Offsets) -> dict[str, Any]:
     return {_TOPIC: topic, _OFFSETS: offsets}
 
 
-def covered_offsets(root: str, topic: str, brands: BrandSettings) -> Offsets:
-    """Return, per partition, the offset below which `user_brands` has all messages, by the same rule."""
-    lineage = tables.lineage_of(root, USER_BRANDS) or {}
-    covered = lineage.get(COVERS, {})
-    is_ours = covered.get(_TOPIC) == topic and lineage[RULE] == brands.model_dump(mode="json")
-    return _offsets(covered) if is_ours else {}
+def speed_lineage(topic: str, reached: Offsets, held: Held) -> dict[str, Any]:
+    """Return what a micro-batch's commits say: how far the topic has been read, and from where on each view has it."""
+    return {**reach(topic, reached), _HELD: held}
 
 
-def dropped_offsets(root: str, topic: str) -> Offsets:
-    """Return, per partition, the offset below which the speed layer may have dropped what messages told."""
-    lineage = tables.lineage_of(root, RECENT_BRANDS) or {}
-    return _offsets(lineage) if lineage.get(_TOPIC) == topic else {}
+def offsets_of(lineage: Mapping[str, Any] | None, topic: str) -> Offsets:
+    """Return how far a table holds the topic, by what its commit says; nothing where that is about another topic."""
+    return _offsets((lineage or {}).get(_OFFSETS)) if topic_of(lineage) == topic else {}
 
 
-def drop_covered(spark: SparkSession, root: str, topic: str, brands: BrandSettings, dropped: Offsets) -> Offsets:
-    """Where `user_brands` covers more than was dropped, drop that too; return what has been dropped now.
+def topic_of(lineage: Mapping[str, Any] | None) -> str | None:
+    """Return the topic that a commit is about."""
+    return (lineage or {}).get(_TOPIC)
 
-    To be called from within `foreachBatch`: the log loses it at once, the state from the next micro-batch on.
+
+def held_from(lineage: Mapping[str, Any] | None, topic: str) -> Held:
+    """Return from where on the realtime views hold the topic, by what a micro-batch's commit says."""
+    held = (lineage or {}).get(_HELD, {}) if topic_of(lineage) == topic else {}
+    return {name: _offsets(offsets) for name, offsets in held.items()}
+
+
+def covered_offsets(root: str, topic: str, brands: BrandSettings) -> Held:
+    """Return, by realtime view, the offsets below which its batch view has all messages; brands by the same rule."""
+    lists, counts = (tables.lineage_of(root, view) or {} for view in (USER_BRANDS, PRODUCT_ACTIVITY))
+    is_same_rule = lists.get(RULE) == brands.model_dump(mode="json")
+    return {
+        RECENT_BRANDS.name: offsets_of(lists.get(COVERS), topic) if is_same_rule else {},
+        LIVE_ACTIVITY.name: offsets_of(counts.get(COVERS), topic),
+    }
+
+
+def drop_covered(spark: SparkSession, root: str, topic: str, brands: BrandSettings, held: Held) -> Held:
+    """Where the batch views cover more than was dropped, drop that too; return from where on the views hold it now.
+
+    To be called from within `foreachBatch`, before its rows are read: the logs lose it at once, the state as its shards
+    are touched.
     """
-    covered = covered_offsets(root, topic, brands)
-    if is_within(covered, dropped):
-        return dropped
-    _drop_from_log(root, topic, covered)
-    # The next micro-batches' tasks inherit it from this thread, which is that of the query.
-    spark.sparkContext.setLocalProperty(COVERED, json.dumps(covered))
-    return {**dropped, **covered}
-
-
-def _drop_from_log(root: str, topic: str, covered: Offsets) -> None:
-    """Delete the micro-batches of `recent_brands` that lie wholly below what is covered."""
-    log = deltalake.DeltaTable(tables.path_of(root, RECENT_BRANDS))
-    is_done: dict[int, bool] = {}
-    for row in log.to_pyarrow_table(columns=["batch_id", "source_topic", "source_offsets"]).to_pylist():
-        is_covered = row["source_topic"] == topic and is_within(dict(row["source_offsets"]), covered)
-        is_done[row["batch_id"]] = is_covered and is_done.get(row["batch_id"], True)
-    if any(is_done.values()):
-        done = ", ".join(str(batch_id) for batch_id, done in is_done.items() if done)
-        log.delete(f"batch_id IN ({done})")
-
-
-def hole(root: str) -> tuple[str, ...]:
-    """Return what to say where the speed layer has dropped what `user_brands`, made anew since, does not cover."""
-    dropped = tables.lineage_of(root, RECENT_BRANDS) or {}
-    covered = (tables.lineage_of(root, USER_BRANDS) or {}).get(COVERS, {})
-    is_same_topic = dropped.get(_TOPIC) == covered.get(_TOPIC)
-    if is_within(_offsets(dropped), _offsets(covered) if is_same_topic else {}):
-        return ()
-    return (f"Brands of some users are in neither view: run {USER_BRANDS.written_by}.",)
+    covered = {
+        name: offsets
+        for name, offsets in covered_offsets(root, topic, brands).items()
+        if not is_within(offsets, held.get(name, {}))
+    }
+    if LIVE_ACTIVITY.name in covered:
+        _drop_from_log(root, LIVE_ACTIVITY, topic, covered[LIVE_ACTIVITY.name], _ends_of_events(root))
+    if RECENT_BRANDS.name in covered:
+        _drop_from_log(root, RECENT_BRANDS, topic, covered[RECENT_BRANDS.name], _ends_of_lists(root))
+        # The tasks of the micro-batches inherit it from this thread, which is that of the query.
+        spark.sparkContext.setLocalProperty(COVERED, json.dumps(covered[RECENT_BRANDS.name]))
+    return {**held, **{name: {**held.get(name, {}), **offsets} for name, offsets in covered.items()}}
 
 
 def is_within(offsets: Offsets, covered: Offsets) -> bool:
@@ -83,5 +87,40 @@ def is_within(offsets: Offsets, covered: Offsets) -> bool:
     return all(end <= covered.get(partition, 0) for partition, end in offsets.items())
 
 
-def _offsets(reached: Mapping[str, Any]) -> Offsets:
-    return {int(partition): offset for partition, offset in reached.get(_OFFSETS, {}).items()}
+def further(one: Offsets, other: Offsets) -> Offsets:
+    """Return the larger offset of each partition."""
+    return {number: max(one.get(number, 0), other.get(number, 0)) for number in one | other}
+
+
+# A micro-batch that a log holds rows of: its number, the topic, and the next offset of each partition.
+_Ends = tuple[int, str, Offsets]
+
+
+def _drop_from_log(root: str, log: Table, topic: str, covered: Offsets, batches: Iterator[_Ends]) -> None:
+    """Delete the micro-batches that lie wholly below what is covered."""
+    is_done: dict[int, bool] = {}
+    for batch_id, source_topic, ends in batches:
+        is_covered = source_topic == topic and is_within(ends, covered)
+        is_done[batch_id] = is_covered and is_done.get(batch_id, True)
+    if any(is_done.values()):
+        done = ", ".join(str(batch_id) for batch_id, done in is_done.items() if done)
+        deltalake.DeltaTable(tables.path_of(root, log)).delete(f"batch_id IN ({done})")
+
+
+def _ends_of_lists(root: str) -> Iterator[_Ends]:
+    rows = tables.read_arrow(root, RECENT_BRANDS, ["batch_id", "source_topic", "source_offsets"])
+    return ((row["batch_id"], row["source_topic"], dict(row["source_offsets"])) for row in rows.to_pylist())
+
+
+def _ends_of_events(root: str) -> Iterator[_Ends]:
+    keys = ["batch_id", "source_topic", "source_partition"]
+    rows = tables.read_arrow(root, LIVE_ACTIVITY, [*keys, "source_offset"])
+    newest = rows.group_by(keys).aggregate([("source_offset", "max")])
+    return (
+        (row["batch_id"], row["source_topic"], {row["source_partition"]: row["source_offset_max"] + 1})
+        for row in newest.to_pylist()
+    )
+
+
+def _offsets(told: Mapping[str, int] | None) -> Offsets:
+    return {int(partition): offset for partition, offset in (told or {}).items()}

@@ -9,6 +9,7 @@ from functools import cache
 
 import duckdb
 import pyarrow as pa
+from pyarrow.dataset import Dataset
 
 from lambda_spark.rejects import Reason
 from lambda_spark.schemas import EVENT_COLUMNS
@@ -150,8 +151,8 @@ PARSE_MESSAGES = judge(DECODE_MESSAGES)
 PARSE_LINES = judge(DECODE_LINES)
 
 
-def run(connection: duckdb.DuckDBPyConnection, sql: str, **relations: pa.Table) -> pa.Table:
-    """Run `sql` over Arrow tables by their names, instants in the answer being UTC as Spark expects them."""
+def run(connection: duckdb.DuckDBPyConnection, sql: str, **relations: pa.Table | Dataset) -> pa.Table:
+    """Run `sql` over Arrow tables and datasets by their names; instants in the answer are UTC, as Spark expects."""
     for name, table in relations.items():
         connection.register(name, table)
     answer = connection.execute(sql).to_arrow_table()

@@ -2,49 +2,58 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
-import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lambda_spark import (
     brand_state,
+    combining,
     commits,
     counts,
     events,
     handover,
     kafka_source,
+    serving,
+    speed_views,
     streams,
     tables,
     trend_windows,
+    verification,
     views,
 )
-from lambda_spark.checkpoints import Offsets, batch_offsets, count_between
+from lambda_spark.checkpoints import batch_offsets, count_between, first_offsets
+from lambda_spark.differences import Difference
 from lambda_spark.file_ranges import plan_ranges
 from lambda_spark.files import check_event_file, file_id
 from lambda_spark.kafka import check_topic
-from lambda_spark.serving import replace_recommendations
+from lambda_spark.serving import Answer
 from lambda_spark.settings import Settings
 from lambda_spark.streams import Watch
 from lambda_spark.summary import Counts
-from lambda_spark.tables import EVENTS, MASTER_DATASET, RECENT_BRANDS, RECOMMENDATIONS, TRENDS, USER_BRANDS
+from lambda_spark.tables import (
+    LIVE_ACTIVITY,
+    MASTER_DATASET,
+    REALTIME_VIEWS,
+    RECENT_BRANDS,
+    RECOMMENDATIONS,
+    Table,
+)
 from lambda_spark.time_ranges import Request, TimeRange
-from lambda_spark.trend_windows import Answer
 
 # A task writes a file for each day: more of them would be faster in a large micro-batch, and leave more small files.
 _MESSAGES_PER_TASK = 150_000
 
 _FILES_AT_A_TIME = 2
 
-_RECOMMENDED_FROM = (EVENTS, TRENDS, USER_BRANDS, RECENT_BRANDS)
-
 
 def ingest_topic(spark: SparkSession, settings: Settings, available_now: bool, watch: Watch | None = None) -> Counts:
     """Topic -> `events` and `rejected_events`, exactly once. Returns what this run has received and stored."""
     check_topic(settings.kafka.bootstrap_servers, settings.kafka.topic)
     root, checkpoint = settings.data_root, counts.ingest_checkpoint(settings.data_root)
-    _create_master_dataset(spark, root)
+    _create(spark, root, MASTER_DATASET)
     before = counts.master_dataset_counts(root)
     messages = kafka_source.stream_messages(spark, settings.kafka, settings.ingest.max_messages_per_trigger)
 
@@ -69,7 +78,7 @@ def ingest_files(spark: SparkSession, settings: Settings, files: Sequence[Path])
     root = settings.data_root
     for file in files:
         check_event_file(file)
-    _create_master_dataset(spark, root)
+    _create(spark, root, MASTER_DATASET)
     before = counts.master_dataset_counts(root)
 
     def store(file: Path) -> None:
@@ -84,28 +93,32 @@ def ingest_files(spark: SparkSession, settings: Settings, files: Sequence[Path])
 
 
 def speed_stream(spark: SparkSession, settings: Settings, available_now: bool, watch: Watch | None = None) -> int:
-    """Topic -> state -> `recent_brands`, exactly once. Returns the number of messages this run has received."""
+    """Topic -> state -> `recent_brands`, and `live_activity` beside it, exactly once.
+
+    Returns the number of messages this run has received.
+    """
     check_topic(settings.kafka.bootstrap_servers, settings.kafka.topic)
     speed, root, checkpoint = settings.speed, settings.data_root, counts.speed_checkpoint(settings.data_root)
     topic = settings.kafka.topic
-    tables.create(spark, root, RECENT_BRANDS)
+    _create(spark, root, REALTIME_VIEWS)
     messages = kafka_source.stream_messages(spark, settings.kafka, speed.max_messages_per_trigger)
-    combined = brand_state.combine_messages(messages, speed.shards, settings.brands.event_types)
+    combined = combining.combine_messages(messages, speed.shards, settings.brands.event_types)
     updated = brand_state.update_brand_state(combined, settings.brands.limit)
 
-    dropped = handover.dropped_offsets(root, topic)
+    held = handover.held_from(tables.lineage_of(root, RECENT_BRANDS), topic)
 
     def append(packed: DataFrame, batch_id: int) -> None:
-        nonlocal dropped
+        nonlocal held
+        held = held or {view.name: first_offsets(checkpoint) for view in REALTIME_VIEWS}
+        held = handover.drop_covered(spark, root, topic, settings.brands, held)
         start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
-        lists = brand_state.brand_list_maker(**_batch_columns(batch_id, topic, end))
-        writer, lineage = f"speed/{streams.query_id(checkpoint)}", handover.reach(topic, dropped)
-        if not commits.append_once(packed, lists, root, [RECENT_BRANDS], writer, batch_id, lineage):
+        rows = speed_views.view_maker(batch_id, topic, end, held[LIVE_ACTIVITY.name])
+        writer, lineage = f"speed/{streams.query_id(checkpoint)}", handover.speed_lineage(topic, end, held)
+        if not commits.append_once(packed, rows, root, REALTIME_VIEWS, writer, batch_id, lineage):
             # A run that died before its checkpoint stored the batch; unless the rows are read, the state lacks it.
             packed.write.format("noop").mode("append").save()
         if watch:
             watch(tables.read(spark, root, RECENT_BRANDS).where(F.col("batch_id") == batch_id), batch_id, start, end)
-        dropped = handover.drop_covered(spark, root, topic, settings.brands, dropped)
 
     # The number of state partitions is that of the query's shuffle, and fixed with its first start.
     spark.conf.set("spark.sql.shuffle.partitions", speed.state_partitions)
@@ -121,7 +134,7 @@ def batch_trends(spark: SparkSession, settings: Settings, asked: TimeRange | Non
     Raises TimeRangeError for a range that cannot be answered, NotComputedError where there are no events.
     """
     root = settings.data_root
-    request = trend_windows.resolve_request(root, settings.trends, asked)
+    request = trend_windows.resolve_request(settings.trends, asked, views.days_held(root))
     version = views.update_product_activity(spark, root)
     if not asked:
         trend_windows.update_trends(spark, root, settings.trends, version)
@@ -140,40 +153,43 @@ def batch_brands(spark: SparkSession, settings: Settings, rebuild: bool = False)
 
 
 def recommend(
-    spark: SparkSession, settings: Settings, asked: TimeRange | None = None, users: Sequence[int] = ()
+    spark: SparkSession,
+    settings: Settings,
+    asked: TimeRange | None = None,
+    users: Sequence[int] = (),
+    as_of: datetime | None = None,
 ) -> Answer:
-    """Trends ⋈ recent brands -> `recommendations` for a range; of all users, or of those named.
+    """Trends ⋈ recent brands -> `recommendations` for a range; of all users, or of those named; as of a moment.
 
-    Does nothing where the last recommendations were the same ones, by the same rules, from the same versions of all.
+    Does nothing where the last recommendations were the same ones, by the same rules, from the same events.
 
     Raises TimeRangeError and NotComputedError as batch_trends does, and UnknownUserError.
     """
     root = settings.data_root
-    request = trend_windows.resolve_request(root, settings.trends, asked)
-    where = trend_windows.window_condition(request.range)
-    if users:
-        where = f"{where} AND user_id IN ({', '.join(map(str, users))})"
-    lineage = {
-        "rows": where,
-        "bucket": request.bucket,
-        "versions": tables.versions_of(root, _RECOMMENDED_FROM),
-        "rules": settings.model_dump(mode="json", include={"trends", "brands", "recommendations"}),
-    }
+    knowledge = serving.know(root)
+    question = serving.ask(settings, knowledge, asked, as_of, users)
+    lineage = serving.lineage_of(settings, question, knowledge)
     if tables.lineage_of(root, RECOMMENDATIONS) != lineage:
-        replace_recommendations(spark, settings, request, users, where, lineage)
-    notes = request.notes + views.uncovered_events(root) + handover.hole(root)
-    return Answer(request._replace(notes=notes), where)
+        brands, make_rows = serving.recommended(spark, settings, question, knowledge)
+        commits.replace(brands, make_rows, root, RECOMMENDATIONS, question.where(), lineage)
+    return serving.answer_of(root, question, knowledge)
 
 
-def _create_master_dataset(spark: SparkSession, root: str) -> None:
-    for table in MASTER_DATASET:
+def verify(
+    spark: SparkSession,
+    settings: Settings,
+    asked: TimeRange | None = None,
+    users: Sequence[int] = (),
+    as_of: datetime | None = None,
+) -> Difference:
+    """Compare what is stored for a question with what the events alone say.
+
+    Raises TimeRangeError and NotComputedError.
+    """
+    question = serving.ask(settings, serving.know(settings.data_root), asked, as_of, users)
+    return verification.verify(spark, settings.data_root, question.where())
+
+
+def _create(spark: SparkSession, root: str, made: Sequence[Table]) -> None:
+    for table in made:
         tables.create(spark, root, table)
-
-
-def _batch_columns(batch_id: int, topic: str, reached: Offsets) -> dict[str, pa.Scalar]:
-    """Return where the lists of a micro-batch come from, as schemas.RECENT_BRANDS says."""
-    return {
-        "batch_id": pa.scalar(batch_id, pa.int64()),
-        "source_topic": pa.scalar(topic),
-        "source_offsets": pa.scalar(list(reached.items()), pa.map_(pa.int32(), pa.int64())),
-    }

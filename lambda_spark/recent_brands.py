@@ -35,17 +35,23 @@ def brand_lists(
     limit: int,
     event_types: Sequence[str] = (),
     before: datetime | None = None,
+    later: pa.Table | None = None,
 ) -> DataFrame:
     """Compute the recent brands from events, from those before an instant where one is given. One row per user_id.
 
-    No event types means all. Columns as schemas.USER_BRANDS.
+    `later` are events that are in no file, rows as live_events.LIVE_EVENTS. No event types means all. Columns as
+    schemas.USER_BRANDS.
     """
-    combined = combined_brands(spark, files, event_types, before)
+    combined = combined_brands(spark, files, event_types, before, later)
     return combined.mapInArrow(rows_of(list_maker(limit)), USER_BRANDS)
 
 
 def combined_brands(
-    spark: SparkSession, files: Sequence[EventFile], event_types: Sequence[str] = (), before: datetime | None = None
+    spark: SparkSession,
+    files: Sequence[EventFile],
+    event_types: Sequence[str] = (),
+    before: datetime | None = None,
+    later: pa.Table | None = None,
 ) -> DataFrame:
     """Combine events as far as a task has them. One row per (task, shard of users), columns as brand_state.PACKED.
 
@@ -56,7 +62,8 @@ def combined_brands(
     conditions += [f"event_type IN ({named_types(event_types)})"] if event_types else []
     conditions += [f"event_time < TIMESTAMPTZ '{before.astimezone(UTC)}'"] if before else []
     combine = partial(_combine, condition=" AND ".join(conditions), shards=shards)
-    return over_parts(spark, in_parts(files, _EVENTS_PER_PART), combine, PACKED).repartition(shards, "shard")
+    parts: list[list[EventFile] | pa.Table] = [*in_parts(files, _EVENTS_PER_PART), *([later] if later else [])]
+    return over_parts(spark, parts, combine, PACKED).repartition(shards, "shard")
 
 
 def list_maker(limit: int) -> MakeRows:
@@ -87,21 +94,15 @@ def merge_into(lists: DataFrame, changes: DataFrame, limit: int) -> DataFrame:
     return _union([lists.join(touched, "user_id", "left_anti"), merge_brand_lists([known, changes], limit)])
 
 
-def newest_seen_at(lists: DataFrame) -> datetime | None:
-    """Return the newest `last_seen_at` of all users in a view of recent brands; the newest brand comes first."""
-    newest = F.max(F.get("brands", F.lit(0))["last_seen_at"])
-    found: datetime | None = lists.agg(newest).collect()[0][0]
-    return found
-
-
-def _combine(files: Sequence[EventFile], condition: str, shards: int) -> pa.Table:
-    """Combine what the files say of each user and brand. One row per shard, columns as PACKED."""
+def _combine(events: list[EventFile] | pa.Table, condition: str, shards: int) -> pa.Table:
+    """Combine what events, of files or in memory, say of each user and brand. One row per shard, columns as PACKED."""
     sql = f"""
         SELECT user_id, brand, epoch_us(max(event_time)) AS seen_at,
             CAST(-1 AS INTEGER) AS "partition", CAST(-1 AS BIGINT) AS "offset"
         FROM events WHERE {condition} GROUP BY user_id, brand
     """
-    seen = parsing.run(parsing.connect(), sql, events=open_files(files))
+    relation = events if isinstance(events, pa.Table) else open_files(events)
+    seen = parsing.run(parsing.connect(), sql, events=relation)
     brands = _normalised(seen["brand"].combine_chunks().dictionary_encode())
     seen = seen.set_column(seen.schema.get_field_index("brand"), "brand", brands)
     return pack_shards(seen.filter(pc.is_valid(brands)), shards)

@@ -65,6 +65,16 @@ USER_BRANDS = _BRANDS
 # One row per (batch_id, user_id): the user's list after the micro-batch, and the next offset of each partition.
 RECENT_BRANDS = f"{_BRANDS}, batch_id bigint, source_topic string, source_offsets map<int, bigint>"
 
+# What counts of an event are made of, and where in the topic it came from.
+COUNTED_COLUMNS = ("event_time", "event_type", "product_id", "category_code", "brand", "price", "user_id", "event_date")
+TOPIC_COLUMNS = ("source_topic", "source_partition", "source_offset")
+COUNTED_EVENT = """
+    event_time timestamp, event_type string, product_id bigint, category_code string, brand string, price double,
+    user_id bigint, event_date date, source_topic string, source_partition int, source_offset bigint
+"""
+# One row per event of the topic that product_activity may not cover yet (docs/adr/0016-live-activity.md).
+LIVE_ACTIVITY = f"{COUNTED_EVENT}, batch_id bigint"
+
 # One row per (window_from, window_to, user_id, rank).
 RECOMMENDATIONS = """
     window_from timestamp, window_to timestamp, user_id bigint, rank int, product_id bigint, brand string,

@@ -1,19 +1,21 @@
 """The Delta tables by name under one root: made, read, and asked what they were computed from."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import deltalake
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow.dataset import Dataset, dataset
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from lambda_spark import schemas
 from lambda_spark.errors import NotComputedError
 from lambda_spark.event_files import EventFile
+from lambda_spark.parquet_files import open_parquet
 from lambda_spark.storage import read_file
 
 
@@ -36,6 +38,9 @@ PRODUCT_ACTIVITY = Table("product_activity", schemas.PRODUCT_ACTIVITY, "jobs/bat
 TRENDS = Table("trends", schemas.TRENDS, "jobs/batch_trends.py")
 USER_BRANDS = Table("user_brands", schemas.USER_BRANDS, "jobs/batch_brands.py")
 RECENT_BRANDS = Table("recent_brands", schemas.RECENT_BRANDS, "jobs/speed_stream.py")
+LIVE_ACTIVITY = Table("live_activity", schemas.LIVE_ACTIVITY, "jobs/speed_stream.py")
+# As jobs/speed_stream.py writes them; the brands last, since their log says how far the topic has been read.
+REALTIME_VIEWS = (LIVE_ACTIVITY, RECENT_BRANDS)
 RECOMMENDATIONS = Table("recommendations", schemas.RECOMMENDATIONS, "jobs/recommend.py")
 
 # A log is only appended to, so that the files which a version has and an older one has not tell what is new.
@@ -73,11 +78,6 @@ def version_of(root: str, table: Table) -> int:
     return deltalake.DeltaTable(path_of(root, table)).version()
 
 
-def versions_of(root: str, tables: Iterable[Table]) -> dict[str, int]:
-    """Return the present versions of those tables that have been made, by name."""
-    return {table.name: version_of(root, table) for table in tables if exists(root, table)}
-
-
 def query(root: str, table: Table, sql: str) -> list[Row]:
     """Ask the table, by its own name, for a few rows, without Spark, whose first query of a process takes seconds.
 
@@ -93,9 +93,9 @@ def files_of(root: str, table: Table, version: int | None = None) -> pa.Table:
     return pa.table(deltalake.DeltaTable(path_of(root, table), version).get_add_actions(flatten=True))
 
 
-def event_counts(root: str) -> tuple[int, int]:
-    """Return the number of events, and of those that came straight from files, as the log has them."""
-    files = files_of(root, EVENTS) if exists(root, EVENTS) else None
+def event_counts(root: str, version: int | None = None) -> tuple[int, int]:
+    """Return the number of events, and of those that came straight from files, as the log, or a version of it, says."""
+    files = files_of(root, EVENTS, version) if exists(root, EVENTS) else None
     if not files:
         return 0, 0
     stored, from_topic = (pc.sum(files[name]).as_py() for name in ("num_records", "null_count.source_file"))
@@ -110,9 +110,24 @@ def event_files(root: str, version: int | None = None, after: int | None = None)
     return [file for file in found if file.path not in before]
 
 
-def read_arrow(root: str, table: Table, columns: Sequence[str], where: pc.Expression | None = None) -> pa.Table:
-    """Read columns, of the rows that meet the condition if there is one, without Spark."""
-    return deltalake.DeltaTable(path_of(root, table)).to_pyarrow_dataset().to_table(list(columns), filter=where)
+def open_dataset(root: str, table: Table) -> Dataset:
+    """Return what the table holds, to be read as far as a query needs it, without Spark."""
+    delta = deltalake.DeltaTable(path_of(root, table))
+    paths = [f"{path_of(root, table)}/{path}" for path in files_of(root, table, delta.version())["path"].to_pylist()]
+    # Not deltalake's own dataset: it passes over all files whose statistics leave out a text that is asked for.
+    return open_parquet(paths) if paths else dataset(pa.schema(delta.schema().to_arrow()).empty_table())
+
+
+def read_arrow(
+    root: str,
+    table: Table,
+    columns: Sequence[str],
+    where: pc.Expression | None = None,
+    version: int | None = None,
+) -> pa.Table:
+    """Read columns of the table or a version of it, of the rows that meet a condition on numbers or dates."""
+    rows = deltalake.DeltaTable(path_of(root, table), version).to_pyarrow_dataset()
+    return rows.to_table(list(columns), filter=where)
 
 
 def lineage_of(root: str, table: Table, version: int | None = None) -> dict[str, Any] | None:

@@ -1,19 +1,23 @@
 """The windows of the batch view `trends`: which are asked for, computed, stored, and stale."""
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any, NamedTuple
+from datetime import date, datetime, time
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame, Row, SparkSession
 
-from lambda_spark import activity, commits, tables, views
+from lambda_spark import commits, tables, views
+from lambda_spark.handover import RULE
+from lambda_spark.known_events import KnownEvents
+from lambda_spark.merged_activity import KnownCounts, bucket_counts, known_counts
 from lambda_spark.settings import TrendSettings
-from lambda_spark.tables import PRODUCT_ACTIVITY, TRENDS
+from lambda_spark.tables import TRENDS
 from lambda_spark.time_ranges import (
     DAY,
     UTC,
+    DayHeld,
     Request,
     TimeRange,
     bucket_name,
@@ -24,22 +28,18 @@ from lambda_spark.time_ranges import (
     parse_bucket,
 )
 from lambda_spark.trends import TrendRule, trends
-from lambda_spark.window_counts import INSTANT, columns_read
+from lambda_spark.window_counts import columns_read
+
+# The keys of the lineage of one window that was asked for: which, and whether it is a default one by another rule.
+_ASKED, _IS_ODD = "asked", "is_odd"
 
 
-class Answer(NamedTuple):
-    """A request, and the SQL condition of the stored rows that answer it."""
+def resolve_request(settings: TrendSettings, asked: TimeRange | None, days: Sequence[DayHeld]) -> Request:
+    """Return the range and bucket to answer, of the days known: those asked for, or the default.
 
-    request: Request
-    where: str
-
-
-def resolve_request(root: str, settings: TrendSettings, asked: TimeRange | None) -> Request:
-    """Return the range and bucket to answer: those asked for, or the default.
-
-    Raises TimeRangeError for a range that cannot be answered, NotComputedError where there are no events.
+    Raises TimeRangeError for a range that cannot be answered.
     """
-    days, bucket = views.days_held(root), bucket_name(parse_bucket(settings.bucket))
+    bucket = bucket_name(parse_bucket(settings.bucket))
     if asked is None:
         return default_request(days, settings.days, bucket)
     notes = check_held(asked, days)
@@ -58,12 +58,22 @@ def best_trends(root: str, request: Request, count: int) -> list[Row]:
 
 
 def compute_trends(
-    spark: SparkSession, root: str, settings: TrendSettings, windows: Sequence[TimeRange], bucket: str
+    spark: SparkSession,
+    root: str,
+    settings: TrendSettings,
+    windows: Sequence[TimeRange],
+    bucket: str,
+    known: KnownCounts,
+    before: datetime | None = None,
 ) -> pa.Table:
-    """Compute the trends of windows of one length. Rows as in schemas.TRENDS."""
-    span = TimeRange(min(window.start for window in windows), max(window.end for window in windows))
+    """Compute the trends of windows of one length from known events, those before an instant where one is given.
+
+    Rows as in schemas.TRENDS.
+    """
+    end = max(window.end for window in windows)
+    span = TimeRange(min(window.start for window in windows), min(end, before) if before else end)
     size, rule = parse_bucket(bucket), trend_rule(settings)
-    counts = _activity(spark, root, span, size, columns_read(rule.weights))
+    counts = bucket_counts(spark, root, known, span, size, columns_read(rule.weights))
     return pa.concat_tables(trends(counts, window, size, bucket, rule) for window in windows)
 
 
@@ -72,31 +82,61 @@ def is_default_window(root: str, settings: TrendSettings, request: Request) -> b
     return request.bucket == "day" and request.range in default_windows(views.days_held(root), settings.days)
 
 
+def current_lineage(root: str, settings: TrendSettings, request: Request, known: KnownEvents) -> dict[str, Any] | None:
+    """Return what a stored window was computed from, if that is all that is known of it; None where it is not there."""
+    lineage, days = _window_lineage(root, settings, request), set(pc.unique(known.later["event_date"]).to_pylist())
+    if lineage is None or known.version is None:
+        return None
+    days.update(views.changed_days(root, lineage[views.EVENTS_VERSION], known.version))
+    return None if any(_is_within(day, request.range) for day in days) else lineage
+
+
 def replace_trends(spark: SparkSession, root: str, settings: TrendSettings, request: Request) -> None:
     """Compute and store one window; a default one by another rule makes `update_trends` compute all of them again."""
-    rows = compute_trends(spark, root, settings, [request.range], request.bucket)
-    before = tables.lineage_of(root, TRENDS)
-    is_odd = is_default_window(root, settings, request) and not (before and before["rule"] == _rule_settings(settings))
+    known = known_counts(root, None)
+    rows = compute_trends(spark, root, settings, [request.range], request.bucket, known)
+    before, rule = _default_lineage(root), settings.model_dump(mode="json")
+    is_odd = is_default_window(root, settings, request) and not (before and before[RULE] == rule)
     where = _condition([request.range], request.bucket)
-    commits.replace_by_few(spark, rows, root, TRENDS, where, {} if is_odd else None)
+    lineage = {views.EVENTS_VERSION: known.events.version, RULE: rule, _ASKED: where, _IS_ODD: is_odd}
+    commits.replace_by_few(spark, rows, root, TRENDS, where, lineage)
 
 
 def update_trends(spark: SparkSession, root: str, settings: TrendSettings, events_version: int) -> None:
     """Compute and store every default window that is not there yet, or whose days have changed since it was."""
     windows = default_windows(views.days_held(root), settings.days)
-    lineage = {views.EVENTS_VERSION: events_version, "rule": _rule_settings(settings)}
-    before = tables.lineage_of(root, TRENDS)
-    if before and before["rule"] == lineage["rule"]:
+    lineage = {views.EVENTS_VERSION: events_version, RULE: settings.model_dump(mode="json")}
+    before = _default_lineage(root)
+    if before and before[RULE] == lineage[RULE]:
         changed = views.changed_days(root, before[views.EVENTS_VERSION], events_version)
         present = _stored_windows(root)
-        windows = [w for w in windows if w not in present or any(w.start.date() <= d < w.end.date() for d in changed)]
+        windows = [w for w in windows if w not in present or any(_is_within(day, w) for day in changed)]
     if windows:
-        rows = compute_trends(spark, root, settings, windows, "day")
+        rows = compute_trends(spark, root, settings, windows, "day", known_counts(root, None))
         commits.replace_by_few(spark, rows, root, TRENDS, _condition(windows, "day"), lineage)
 
 
-def _rule_settings(settings: TrendSettings) -> dict[str, Any]:
-    return settings.model_dump(mode="json")
+def _default_lineage(root: str) -> dict[str, Any] | None:
+    """Return what the default windows were last computed from; None where one has been by another rule since."""
+    for lineage in tables.lineages_of(root, TRENDS):
+        if _ASKED not in lineage:
+            return lineage
+        if lineage[_IS_ODD]:
+            return None
+    return None
+
+
+def _window_lineage(root: str, settings: TrendSettings, request: Request) -> dict[str, Any] | None:
+    """Return what a stored window was computed from, and by which rule; None where it is not stored."""
+    where = _condition([request.range], request.bucket)
+    is_kept = is_default_window(root, settings, request) and request.range in _stored_windows(root)
+    told = tables.lineages_of(root, TRENDS)
+    return next((each for each in told if each.get(_ASKED) == where or (is_kept and _ASKED not in each)), None)
+
+
+def _is_within(day: date, window: TimeRange) -> bool:
+    midnight = datetime.combine(day, time(0), UTC)
+    return midnight < window.end and midnight + DAY > window.start
 
 
 def trend_rule(settings: TrendSettings) -> TrendRule:
@@ -104,28 +144,9 @@ def trend_rule(settings: TrendSettings) -> TrendRule:
     return TrendRule(**settings.model_dump(exclude={"days", "bucket"}))
 
 
-def _activity(spark: SparkSession, root: str, span: TimeRange, size: timedelta, columns: Sequence[str]) -> pa.Table:
-    """Return the counts of a span, one row per (bucket_at, product_id), from the batch view where it has them."""
-    is_whole_days = size == DAY and span.start.timestamp() % DAY.total_seconds() == 0
-    if is_whole_days and views.covers_all_events(root, PRODUCT_ACTIVITY):
-        return daily_counts(root, span, columns)
-    counts = activity.bucket_activity(spark, tables.event_files(root), span, size)
-    return counts.select("bucket_at", *columns).toArrow()
-
-
-def daily_counts(root: str, span: TimeRange, columns: Sequence[str]) -> pa.Table:
-    """Read the counts of whole days, one row per (bucket_at, product_id), without Spark."""
-    day = pc.field("event_date")
-    in_span = (day >= span.start.astimezone(UTC).date()) & (day < span.end.astimezone(UTC).date())
-    return with_bucket_at(tables.read_arrow(root, PRODUCT_ACTIVITY, ["event_date", *columns], in_span))
-
-
-def with_bucket_at(daily: pa.Table) -> pa.Table:
-    """Give the rows of product_activity the start of their day."""
-    return daily.append_column("bucket_at", daily["event_date"].cast(pa.timestamp("us")).cast(INSTANT))
-
-
 def _stored_windows(root: str) -> set[TimeRange]:
+    if not tables.exists(root, TRENDS):
+        return set()
     rows = tables.query(root, TRENDS, "SELECT DISTINCT window_from, window_to FROM trends WHERE bucket = 'day'")
     return {TimeRange(row["window_from"], row["window_to"]) for row in rows}
 

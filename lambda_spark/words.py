@@ -102,6 +102,12 @@ def window(start: datetime, end: datetime) -> str:
     return " to ".join(day_or_minute((start, end))) + " UTC"
 
 
+def reach(batch_upto: datetime | None, seen_upto: datetime | None) -> str:
+    """Say how far an answer reaches: the newest event of the batch layer, and the newest that either layer has seen."""
+    batch, seen = (f"{second(moment)} UTC" if moment else "no event" for moment in (batch_upto, seen_upto))
+    return f"Batch layer up to {batch}; newest event seen: {seen}."
+
+
 def bucket_labels(row: Row) -> list[str]:
     """Return a short label for each bucket of a trend: 7 Nov for a day, 22:10 within one day, else 7 Nov 22:10."""
     moments = [utc(bucket.bucket_at) for bucket in row.buckets]
@@ -134,10 +140,11 @@ def ago(then: datetime, now: datetime) -> str:
     return "just now" if unit is None else f"{span(elapsed - elapsed % unit)} ago"
 
 
-def reason(row: Row, brand_count: int | None = None) -> str:
+def reason(row: Row, brand_count: int | None = None, as_of: datetime | None = None) -> str:
     """Say why a product is recommended, from one row of `recommendations`.
 
-    `brand_count` is the number of recent brands the user has, where it is known. Times are told from `window_to`.
+    `brand_count` is the number of recent brands the user has, where it is known. Times are told from `as_of`, the
+    end of the window unless it is given.
     """
     change = row.total_pct_increase
     length = span(utc(row.window_to) - utc(row.window_from))
@@ -146,5 +153,5 @@ def reason(row: Row, brand_count: int | None = None) -> str:
     if row.is_fallback:
         return f"{trend}; fallback: a top trend, not of your recent brands"
     of_all = "" if brand_count is None else f" of {brand_count}"
-    seen = ago(row.brand_last_seen_at, row.window_to)
+    seen = ago(row.brand_last_seen_at, as_of or row.window_to)
     return f"{trend}; you looked at {clean(row.brand)} {seen} (brand no. {row.brand_position}{of_all})"

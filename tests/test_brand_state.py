@@ -1,4 +1,4 @@
-"""The speed layer's half of the recent brands: the combiner in DuckDB and the state processor."""
+"""The speed layer: the combiner in DuckDB, the state processor, and what a micro-batch adds to the realtime views."""
 
 import json
 from collections.abc import Mapping
@@ -14,8 +14,10 @@ from pyspark.sql import Row
 from pyspark.sql.streaming import TwsTester
 from test_sightings import NASTY, Lists, lists_of, table_of
 
-from lambda_spark import brand_state, sightings
-from lambda_spark.brand_state import RecentBrands, brand_list_maker, combiner
+from lambda_spark import brand_state, live_events, sightings
+from lambda_spark.brand_state import RecentBrands
+from lambda_spark.combining import combiner
+from lambda_spark.speed_views import view_maker
 
 LIMIT = 50
 
@@ -49,8 +51,14 @@ def combine(batches: list[list[bytes | None]], shards: int, event_types: tuple[s
     return [
         {"shard": row["shard"], "user_id": user_id, "brands": dict(brands)}
         for row in rows
+        if row["shard"] >= 0
         for user_id, brands in lists_of(sightings.unpack([row["packed"]])).items()
     ]
+
+
+def packed_rows(packed: Mapping[int, bytes]) -> pa.RecordBatch:
+    columns = {"shard": pa.array(list(packed), pa.int32()), "packed": pa.array(list(packed.values()), pa.binary())}
+    return pa.record_batch(columns)
 
 
 users = st.sampled_from([0, 1, -1, 520088904, 1515915625353226922, 2**63 - 1, -(2**63)])
@@ -197,10 +205,10 @@ def test_shards_have_a_state_of_their_own(shard: TwsTester) -> None:
 
 def test_nasty_names_pass_through_combiner_state_and_output(shard: TwsTester) -> None:
     nasty = [name for name in NASTY if name.strip()]
-    [row] = combiner(1, ())(iter([kafka_rows([message(1, name, 5) for name in nasty])]))
+    [row, _] = combiner(1, ())(iter([kafka_rows([message(1, name, 5) for name in nasty])]))
     for _ in range(2):  # once into an empty state, once out of it
         [answer] = shard.test(0, [Row(shard=0, packed=packed) for packed in row["packed"].to_pylist()])
-    [[output]] = brand_list_maker()(iter([pa.record_batch([pa.array([answer.packed])], ["packed"])]))
+    [[_, output]] = view_maker(0, "shop", {}, {})(iter([packed_rows({0: answer.packed})]))
     [user] = output.to_pylist()
     assert user["user_id"] == 1
     assert user["brands"] == [
@@ -223,10 +231,11 @@ def test_the_output_has_one_row_per_user_and_none_for_an_empty_batch() -> None:
     packed = [
         sightings.pack(table_of(users)) for users in ({1: {"apple": 5}, -2: {"sony": 7, "lg": -3}}, {3: {"lg": 0}})
     ]
-    batches = [pa.record_batch([pa.array(column, pa.binary())], ["packed"]) for column in (packed, [])]
-    [full], [empty] = brand_list_maker(batch_id=pa.scalar(7))(iter(batches))
-    assert full["batch_id"].to_pylist() == [7, 7, 7]
-    full = full.drop_columns("batch_id")
+    batches = [packed_rows(dict(enumerate(packed))), packed_rows({})]
+    [_, full], [_, empty] = view_maker(7, "shop", {1: 9}, {})(iter(batches))
+    told = {name: full[name].to_pylist() for name in ("batch_id", "source_topic", "source_offsets")}
+    assert told == {"batch_id": [7] * 3, "source_topic": ["shop"] * 3, "source_offsets": [[(1, 9)]] * 3}
+    full = full.select(["user_id", "brands"])
     instants = {seen: EPOCH + timedelta(microseconds=seen) for seen in (5, 7, -3, 0)}
     assert full.to_pylist() == [
         {"user_id": 1, "brands": [{"brand": "apple", "last_seen_at": instants[5]}]},
@@ -240,4 +249,22 @@ def test_the_output_has_one_row_per_user_and_none_for_an_empty_batch() -> None:
         {"user_id": 3, "brands": [{"brand": "lg", "last_seen_at": instants[0]}]},
     ]
     assert empty.num_rows == 0
-    assert empty.drop_columns("batch_id").schema == full.schema
+    assert empty.select(["user_id", "brands"]).schema == full.schema
+
+
+def test_events_pass_the_state_as_they_are_and_become_rows_of_the_live_view(shard: TwsTester) -> None:
+    values = [message(1, " Apple", 5, product_id="7"), b"no event", message(2, None, 6, "collect", product_id="8")]
+    [_, events] = combiner(1, ("view",))(iter([kafka_rows(values)]))
+    [key] = events["shard"].to_pylist()
+    assert live_events.is_live(key)
+    [answer] = shard.test(key, [Row(shard=key, packed=events["packed"][0].as_py())])
+    rows = [packed_rows({key: answer.packed})]
+    [[live, lists]] = view_maker(3, "shop-events", {0: 3}, {})(iter(rows))
+    columns = ("product_id", "user_id", "event_type", "brand", "source_partition", "source_offset", "batch_id")
+    assert [tuple(row[name] for name in columns) for row in live.to_pylist()] == [
+        (7, 1, "view", " Apple", 0, 0, 3),
+        (8, 2, "collect", None, 0, 2, 3),
+    ]
+    assert len(lists) == 0
+    [[uncovered, _]] = view_maker(3, "shop-events", {0: 3}, {0: 1, 1: 9})(iter(rows))
+    assert uncovered["source_offset"].to_pylist() == [2]

@@ -11,7 +11,8 @@ from helpers import Lists, event_file, expected_lists, lists_of, read_events, st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lambda_spark import pipelines, tables, views
+from lambda_spark import merged_brands, pipelines, tables
+from lambda_spark.known_events import open_live
 from lambda_spark.recent_brands import brand_lists, merge_brand_lists
 from lambda_spark.replay import replay
 from lambda_spark.tables import EVENTS, RECENT_BRANDS, USER_BRANDS
@@ -74,11 +75,12 @@ def lists(spark: SparkSession, new_run: NewSettings, tmp_path_factory: pytest.Te
     first_half = stored_lists(root, USER_BRANDS)
     pipelines.ingest_topic(spark, settings, available_now=True)
     log, events = tables.read(spark, root, RECENT_BRANDS), tables.read(spark, root, EVENTS)
+    merged = merged_brands.merged_views(spark, root, LIMIT, open_live(root))
     found = lists_by_way(
         {
             "stream, its rows merged": merge_brand_lists([log], LIMIT),
             "recomputed from events": brand_lists(spark, tables.event_files(root), LIMIT),
-            "user_brands of the first half, and the stream": views.present_brands(spark, root, LIMIT),
+            "user_brands of the first half, and the stream": merged,
             "events up to some offset, and from there on": merged_parts(folder, events, "source_offset < 9000"),
             "events of a partition, and of the other": merged_parts(folder, events, "source_partition = 0"),
         }

@@ -13,7 +13,7 @@ from helpers import event_file
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lambda_spark.recent_brands import brand_lists, merge_brand_lists, merge_into, newest_seen_at
+from lambda_spark.recent_brands import brand_lists, merge_brand_lists, merge_into
 from lambda_spark.schemas import USER_BRANDS
 from lambda_spark.sightings import SIGHTINGS, merge
 
@@ -105,8 +105,6 @@ def test_brands_are_compared_normalised_and_users_without_one_have_no_row(lists_
     ]
     lists = lists_from(seen)
     assert collect(lists) == {1: [("apple", 2)]}
-    # A naive instant of the machine's time zone, as everything that Spark hands to Python.
-    assert newest_seen_at(lists).timestamp() == 2
 
 
 def test_the_contract_and_what_comes_of_nothing(spark: SparkSession) -> None:
@@ -116,4 +114,3 @@ def test_the_contract_and_what_comes_of_nothing(spark: SparkSession) -> None:
         (f.name, f.dataType.simpleString()) for f in contract.schema
     ]
     assert merge_brand_lists([nothing, contract], 50).isEmpty()
-    assert newest_seen_at(nothing) is None

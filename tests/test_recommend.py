@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 from helpers import Lists, contents, event, expected_lists, lists_of, micros, shop_days, versions, write_events
 from pyspark.sql import SparkSession
 
-from lambda_spark import answers, pipelines, tables, views
+from lambda_spark import answers, merged_brands, pipelines, serving, tables
 from lambda_spark.errors import NotComputedError, TimeRangeError, UnknownUserError
 from lambda_spark.settings import Settings
 from lambda_spark.tables import RECOMMENDATIONS, TRENDS
@@ -152,18 +152,19 @@ def test_a_range_outside_the_data_names_the_data(spark: SparkSession, shop: Simp
         pipelines.recommend(spark, shop.settings, TimeRange(*(moment.replace(month=5) for moment in PAST)))
 
 
-def test_views_that_lag_are_told_and_never_answer_for_the_past(
+def test_views_that_lag_are_told_and_the_answer_is_whole_all_the_same(
     spark: SparkSession, shop: SimpleNamespace, tmp_path: Path
 ) -> None:
     late = [event("2020-03-04 22:59:59", user_id, user_id + 1) for user_id in (1, 2, 9)]
     later = [event("2020-03-12 12:00:00", 1, 1)]
     pipelines.ingest_files(spark, shop.settings, [write_events(tmp_path / "late.csv", late + later)])
-    root, limit = shop.settings.data_root, shop.settings.brands
-    assert "run jobs/batch_brands.py" in views.uncovered_events(root)[0]
-    wanted = expected_lists([row for row in EVENTS + late if row["event_time"] < "2020-03-11"], limit=3)
-    assert lists_of(views.brands_as_of(spark, root, limit, datetime(2020, 3, 11, tzinfo=timezone.utc))) == wanted
+    for end, rows in ((11, EVENTS + late), (13, EVENTS + late + later)):
+        range_ = TimeRange(PAST.start, datetime(2020, 3, end, tzinfo=timezone.utc))
+        question = serving.ask(shop.settings, serving.know(shop.settings.data_root), range_, None, ())
+        assert "run jobs/batch_brands.py" in question.request.notes[-1]
+        assert lists_of(serving.known_brands(spark, shop.settings, question)) == expected_lists(rows, limit=3)
 
 
 def test_where_no_view_knows_brands_the_jobs_that_do_are_named(spark: SparkSession, tmp_path: Path) -> None:
     with pytest.raises(NotComputedError, match=r"run jobs/speed_stream\.py or jobs/batch_brands\.py"):
-        views.present_brands(spark, tmp_path, limit=50)
+        merged_brands.merged_views(spark, str(tmp_path), 50, None)

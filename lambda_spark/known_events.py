@@ -1,0 +1,150 @@
+"""All events that are known when a question is asked: the master dataset's, and the speed layer's after them.
+
+The boundary between both is a set of offsets, so that nothing is counted twice and a hole is seen
+(docs/adr/0016-live-activity.md). What was known once can be had again from the master dataset alone, by the version and
+the offsets that an answer's commit tells.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+from pyarrow.dataset import Dataset
+
+from lambda_spark import parsing, tables
+from lambda_spark.checkpoints import Offsets
+from lambda_spark.event_files import EventFile, open_files
+from lambda_spark.handover import further, held_from, is_within, offsets_of, topic_of
+from lambda_spark.live_events import LIVE_COLUMNS, LIVE_EVENTS
+from lambda_spark.tables import EVENTS, LIVE_ACTIVITY, RECENT_BRANDS
+
+_HOLE = (
+    f"Some events are in neither `events` nor {LIVE_ACTIVITY.name}, and are not counted: run {EVENTS.written_by}, "
+    "which goes on where it was in the topic."
+)
+_NOT_STORED = f"Not all events that the answer came from are in `events` yet: run {EVENTS.written_by}."
+
+
+class KnownEvents(NamedTuple):
+    """The files of a version of `events` (None where there is none), and `later`, rows as LIVE_EVENTS, not in these.
+
+    `reached` is, per partition of the topic, the offset below which all is known; `notes` tell of what is missing.
+    """
+
+    version: int | None
+    files: Sequence[EventFile]
+    later: pa.Table
+    topic: str | None
+    reached: Offsets
+    notes: tuple[str, ...]
+
+    def lineage(self) -> dict[str, Any]:
+        """Return what an answer's commit has to tell, so that `known_once` finds the same events again."""
+        reached = {str(number): end for number, end in sorted(self.reached.items())}
+        return {"events_version": self.version, "topic": self.topic, "reached": reached}
+
+
+class LiveView(NamedTuple):
+    """The realtime views at a moment: what they hold of a topic, per partition from `held` up to `reached`.
+
+    `rows` are those of `live_activity`, `log_version` the version of `recent_brands`.
+    """
+
+    topic: str
+    held: Offsets
+    held_brands: Offsets
+    reached: Offsets
+    rows: Dataset
+    log_version: int
+
+
+class _Stretch(NamedTuple):
+    """Messages of a topic, per partition from `start` up to but not with `end`."""
+
+    topic: str
+    start: Offsets
+    end: Offsets
+
+    def condition(self) -> str:
+        """SQL of the events of the stretch."""
+        parts = [
+            f"(source_partition = {number} AND source_offset >= {self.start.get(number, 0)} AND source_offset < {end})"
+            for number, end in self.end.items()
+            if end > self.start.get(number, 0)
+        ]
+        return f"source_topic = '{self.topic}' AND ({' OR '.join(parts)})" if parts else "false"
+
+
+def open_live(root: str) -> LiveView | None:
+    """Open the realtime views, None where no stream has run.
+
+    To be called before anything that covers them is looked at: what the speed layer drops meanwhile is in that.
+    """
+    if not tables.exists(root, RECENT_BRANDS):
+        return None
+    version = tables.version_of(root, RECENT_BRANDS)
+    log = tables.lineage_of(root, RECENT_BRANDS, version)
+    topic = topic_of(log)
+    if topic is None:
+        return None
+    held = held_from(log, topic)
+    events, brands = (held.get(view.name, {}) for view in (LIVE_ACTIVITY, RECENT_BRANDS))
+    return LiveView(topic, events, brands, offsets_of(log, topic), tables.open_dataset(root, LIVE_ACTIVITY), version)
+
+
+def known_events(root: str, live: LiveView | None, view_version: int | None = None) -> KnownEvents:
+    """Return all that is known now.
+
+    `view_version` is the version of `events` that a view was computed from: where `live_activity` has all that came
+    after it, the boundary is the view's own; else it is the master dataset's present version, which has more.
+    """
+    version = tables.version_of(root, EVENTS) if tables.exists(root, EVENTS) else None
+    if live is None:
+        return KnownEvents(version, _files(root, version), LIVE_EVENTS.empty_table(), None, {}, ())
+    stored, covered = (_covers(root, each, live.topic) for each in (version, view_version))
+    is_live_enough = is_within(live.held, covered) and is_within(stored, live.reached)
+    if view_version is not None and is_live_enough and not _has_files_since(root, view_version):
+        version, stored = view_version, covered
+    later = _select(_Stretch(live.topic, stored, live.reached), live.rows)
+    notes = () if is_within(live.held, stored) else (_HOLE,)
+    return KnownEvents(version, _files(root, version), later, live.topic, further(stored, live.reached), notes)
+
+
+def known_once(root: str, lineage: Mapping[str, Any]) -> KnownEvents:
+    """Return what was known when an answer was given, by what its commit tells, from the master dataset alone.
+
+    Its notes say where the master dataset does not hold all of it yet.
+    """
+    version, topic = lineage["events_version"], lineage["topic"]
+    files, reached = _files(root, version), {int(number): end for number, end in lineage["reached"].items()}
+    if topic is None:
+        return KnownEvents(version, files, LIVE_EVENTS.empty_table(), None, {}, ())
+    stretch = _Stretch(topic, _covers(root, version, topic), reached)
+    after = tables.event_files(root, after=version)
+    later = _select(stretch, open_files(after)) if after else LIVE_EVENTS.empty_table()
+    is_stored = is_within(reached, _covers(root, tables.version_of(root, EVENTS), topic))
+    return KnownEvents(version, files, later, topic, reached, () if is_stored else (_NOT_STORED,))
+
+
+def _files(root: str, version: int | None) -> list[EventFile]:
+    return tables.event_files(root, version) if version is not None else []
+
+
+def _covers(root: str, version: int | None, topic: str) -> Offsets:
+    """Return how far a version of the master dataset holds the topic."""
+    return offsets_of(tables.lineage_of(root, EVENTS, version), topic) if version is not None else {}
+
+
+def _has_files_since(root: str, version: int) -> bool:
+    """Say whether events have come from files after that version, which are in no topic."""
+    return tables.event_counts(root, version)[1] != tables.event_counts(root)[1]
+
+
+def _select(stretch: _Stretch, rows: Dataset) -> pa.Table:
+    """Return the events of a stretch, each once: a stream that began anew has told some of them twice."""
+    columns = ", ".join(name for name in LIVE_COLUMNS if name != "event_date")
+    sql = f"""
+        SELECT DISTINCT ON (source_partition, source_offset) {columns}, CAST(event_time AS DATE) AS event_date
+        FROM rows WHERE {stretch.condition()}
+    """
+    return parsing.run(parsing.connect().cursor(), sql, rows=rows).select(LIVE_EVENTS.names).cast(LIVE_EVENTS)
