@@ -1,6 +1,6 @@
 # The two commands that matter: `make recommend` and `make test`. Each sets up what it needs first.
 .DEFAULT_GOAL := help
-.PHONY: help setup ready recommend month test lint bench bench-quick broker broker-stop cluster cluster-stop s3 package clean lock
+.PHONY: help setup ready recommend identity rebuild month test lint bench bench-quick broker broker-stop cluster cluster-stop s3 package clean lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -18,6 +18,12 @@ ready: .venv/.run
 
 recommend: ready  ## Run the whole pipeline and show recommendations; EVENTS=FILES FROM=DATE TO=DATE for own data
 	@$(BIN)/python -m lambda_spark.demo $(if $(EVENTS),--events $(EVENTS)) $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO))
+
+identity: ready  ## Check that the views of both layers hold what the events say, row by row
+	@$(BIN)/python jobs/identity.py
+
+rebuild: ready  ## Compute every view anew from the master dataset, and swap them in once they are complete
+	@$(BIN)/python jobs/rebuild.py
 
 month: ready  ## Generate a month of 67.5 million events, 9 GB, in data/month; ROWS=NUMBER for a smaller one
 	@$(BIN)/python -m lambda_spark.month $(if $(ROWS),--events $(ROWS))
@@ -60,7 +66,7 @@ dist/lambda_spark.zip: pyproject.toml $(wildcard lambda_spark/*) | ready
 	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
 	@mv dist/*.whl $@
 
-TABLES := events rejected_events product_activity trends user_brands recent_brands recommendations
+TABLES := events rejected_events product_activity trends user_brands live_activity recent_brands recommendations
 # Named one by one: a file that somebody keeps in data/ must survive.
 MADE := $(TABLES) broker runs report.html generated-2019-11.csv month month.part
 

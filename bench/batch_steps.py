@@ -14,8 +14,9 @@ from statistics import median
 
 from pyspark.sql import SparkSession
 
-from lambda_spark import pipelines, tables, trend_windows, views
+from lambda_spark import pipelines, trend_windows, views
 from lambda_spark.files import find_event_files
+from lambda_spark.merged_activity import known_counts
 from lambda_spark.session import get_spark
 from lambda_spark.settings import Settings, load_settings
 from lambda_spark.time_ranges import TimeRange, default_windows
@@ -44,13 +45,13 @@ def calls(step: str, spark: SparkSession, settings: Settings, month: Path) -> Se
     if step == "activity":
         return [partial(views.update_product_activity, spark, root)]
     if step == "window":
+        known = known_counts(root, None)
         return [
-            partial(trend_windows.compute_trends, spark, root, trends, [window], "day")
+            partial(trend_windows.compute_trends, spark, root, trends, [window], "day", known)
             for window in all_windows(settings)
         ]
     if step == "windows":
-        version = tables.version_of(root, tables.EVENTS)
-        return [partial(trend_windows.update_trends, spark, root, trends, version)]
+        return [partial(trend_windows.update_trends, spark, root, trends)]
     if step == "brands":
         return [partial(pipelines.batch_brands, spark, settings)]
     return [partial(pipelines.recommend, spark, settings)]

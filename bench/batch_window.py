@@ -7,7 +7,7 @@ import json
 from functools import partial
 
 from bench.batch_steps import all_windows, median_seconds
-from lambda_spark import merged_activity, trend_windows
+from lambda_spark import merged_activity, tables, trend_windows
 from lambda_spark.settings import Settings, load_settings
 from lambda_spark.time_ranges import DAY, TimeRange
 from lambda_spark.trends import trends
@@ -23,7 +23,8 @@ def main() -> None:
 def answer(settings: Settings, window: TimeRange) -> None:
     """Compute the trends of a window."""
     rule = trend_windows.trend_rule(settings.trends)
-    counts = merged_activity.daily_counts(settings.data_root, window, columns_read(rule.weights))
+    view = tables.open_dataset(settings.data_root, tables.PRODUCT_ACTIVITY)
+    counts = merged_activity.daily_counts(view, window, columns_read(rule.weights))
     trends(counts, window, DAY, "day", rule)
 
 

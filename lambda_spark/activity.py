@@ -5,7 +5,7 @@ own, so that distinct users can be counted without a shuffle (docs/adr/0012-batc
 """
 
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from functools import partial
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from lambda_spark import parsing
 from lambda_spark.brands import normalised_brand_sql
 from lambda_spark.event_files import EventFile, open_files, over_parts
 from lambda_spark.schemas import BUCKET_ACTIVITY, COUNT_COLUMNS, COUNTED_COLUMNS, PRODUCT_ACTIVITY
-from lambda_spark.time_ranges import DAY, MICROSECOND, UTC, TimeRange, micros
+from lambda_spark.time_ranges import DAY, MICROSECOND, UTC, TimeRange, end_of, micros, start_of
 
 _CATEGORY = "CASE WHEN lower(category_code) <> 'unknown' THEN category_code END"
 
@@ -75,8 +75,8 @@ def day_span(
     files: Sequence[EventFile], day: date, later: pa.Table | None = None, is_touched_only: bool = False
 ) -> Span:
     """Return the span that is a day."""
-    midnight = datetime.combine(day, time(0), UTC)
-    return _span(files, TimeRange(midnight, midnight + DAY), DAY, later)._replace(is_touched_only=is_touched_only)
+    span = _span(files, TimeRange(start_of(day), end_of(day)), DAY, later)
+    return span._replace(is_touched_only=is_touched_only)
 
 
 def filter_range(events: DataFrame, time_range: TimeRange) -> DataFrame:

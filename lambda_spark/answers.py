@@ -20,6 +20,11 @@ from lambda_spark.words import Row
 TRENDS_SHOWN = 20
 USERS_SHOWN = 5
 
+_REALTIME_REMEDY = (
+    "the realtime view tells what the events do not. Stop jobs/speed_stream.py, delete recent_brands and "
+    "live_activity, and start it again: it reads the topic anew."
+)
+
 
 def print_trends(root: str, request: Request, settings: TrendSettings) -> None:
     """Print the best of the stored trends of a window."""
@@ -58,6 +63,14 @@ def print_differences(found: Sequence[Difference]) -> int:
     for difference in found:
         print_difference(out, difference)
     return int(not all(difference.is_none for difference in found))
+
+
+def print_rebuild(found: Sequence[Difference]) -> int:
+    """Print what a rebuild compared and what became of it; return the exit code, 1 where nothing was replaced."""
+    code = print_differences(found)
+    done = "Every view is computed anew." if code == 0 else f"Nothing was replaced: {_REALTIME_REMEDY}"
+    console.make_console().print(done, soft_wrap=True)
+    return code
 
 
 def _print_table(root: str, answer: Answer) -> None:

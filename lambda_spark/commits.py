@@ -6,7 +6,7 @@ Spark's own writer of Delta takes 0.3 to 0.8 s for a commit, however small, and 
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import deltalake
 import pyarrow as pa
@@ -21,6 +21,19 @@ from lambda_spark.tables import Table, create, path_of
 Lineage = Mapping[str, Any]
 
 _TRIES = 10
+
+
+class Staged(NamedTuple):
+    """Files of a table that are in no commit yet, the condition of the rows they replace, and what they come from."""
+
+    table: Table
+    written: Sequence[Row]
+    where: str
+    lineage: Lineage | None
+
+    def paths(self, root: str) -> list[str]:
+        """Return where the files are."""
+        return [f"{path_of(root, self.table)}/{file.path}" for file in self.written]
 
 
 def target_of(root: str, table: Table) -> Target:
@@ -65,25 +78,41 @@ def replace(
 
     Makes the table where there is none.
     """
-    create(rows.sparkSession, root, table)
-    written = write_files(rows, {0: target_of(root, table)}, make_rows).collect()
-    _replace(root, table, where, written, lineage)
+    swap_in(root, stage(rows, make_rows, root, table, where, lineage))
 
 
 def replace_by_few(
     spark: SparkSession, rows: pa.Table, root: str, table: Table, where: str, lineage: Lineage | None = None
 ) -> None:
     """Do the same with rows that the driver has."""
+    swap_in(root, stage_few(spark, rows, root, table, where, lineage))
+
+
+def stage(
+    rows: DataFrame, make_rows: MakeRows, root: str, table: Table, where: str, lineage: Lineage | None = None
+) -> Staged:
+    """Write what is made of the rows beside the table's own files, where no reader sees it before it is swapped in."""
+    create(rows.sparkSession, root, table)
+    written = write_files(rows, {0: target_of(root, table)}, make_rows).collect()
+    return Staged(table, written, where, lineage)
+
+
+def stage_few(
+    spark: SparkSession, rows: pa.Table, root: str, table: Table, where: str, lineage: Lineage | None = None
+) -> Staged:
+    """Do the same with rows that the driver has."""
     create(spark, root, table)
     writer = FileWriter(target_of(root, table))
     writer.write(rows)
-    _replace(root, table, where, _rows(writer.finish()), lineage)
+    return Staged(table, _rows(writer.finish()), where, lineage)
 
 
-def _replace(root: str, table: Table, where: str, written: Sequence[Row], lineage: Lineage | None) -> None:
-    if any(_count(root, table, file.path, where) < json.loads(file.stats)["numRecords"] for file in written):
+def swap_in(root: str, staged: Staged) -> None:
+    """Put staged files in the place of the rows that they replace, in one commit."""
+    table, where = staged.table, staged.where
+    if any(_count(root, table, file.path, where) < json.loads(file.stats)["numRecords"] for file in staged.written):
         raise ValueError(f"Rows for {table.name} are not of those to be replaced, which are: {where}.")
-    _commit_replacement(root, table, where, written, _properties(lineage, retries=0))
+    _commit_replacement(root, table, where, staged.written, _properties(staged.lineage, retries=0))
 
 
 def _commit_replacement(

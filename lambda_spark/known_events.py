@@ -101,7 +101,7 @@ def known_events(root: str, live: LiveView | None, view_version: int | None = No
     version = tables.version_of(root, EVENTS) if tables.exists(root, EVENTS) else None
     if live is None:
         return KnownEvents(version, _files(root, version), LIVE_EVENTS.empty_table(), None, {}, ())
-    stored, covered = (_covers(root, each, live.topic) for each in (version, view_version))
+    stored, covered = (covered_by(root, each, live.topic) for each in (version, view_version))
     is_live_enough = is_within(live.held, covered) and is_within(stored, live.reached)
     if view_version is not None and is_live_enough and not _has_files_since(root, view_version):
         version, stored = view_version, covered
@@ -110,34 +110,52 @@ def known_events(root: str, live: LiveView | None, view_version: int | None = No
     return KnownEvents(version, _files(root, version), later, live.topic, further(stored, live.reached), notes)
 
 
+def known_upto(
+    root: str, live: LiveView | None, version: int | None, topic: str | None, reached: Offsets
+) -> KnownEvents:
+    """Return the events of a version, and all of the topic below some offsets; live ones where they are not stored.
+
+    The version of the answer is the present one where that holds no more, so that little is left to come later.
+    """
+    if topic is None:
+        return KnownEvents(version, _files(root, version), LIVE_EVENTS.empty_table(), None, {}, ())
+    now = tables.version_of(root, EVENTS) if tables.exists(root, EVENTS) else None
+    stored = covered_by(root, now, topic)
+    if now is not None and is_within(stored, reached) and not _has_files_since(root, version):
+        version = now
+    covers = covered_by(root, version, topic)
+    after = tables.event_files(root, after=version) if version != now else []
+    parts = [_select(_Stretch(topic, covers, reached), open_files(after))] if after else []
+    if live is not None:
+        parts.append(_select(_Stretch(topic, further(covers, stored), reached), live.rows))
+    later = pa.concat_tables([LIVE_EVENTS.empty_table(), *parts])
+    return KnownEvents(version, _files(root, version), later, topic, reached, ())
+
+
 def known_once(root: str, lineage: Mapping[str, Any]) -> KnownEvents:
     """Return what was known when an answer was given, by what its commit tells, from the master dataset alone.
 
     Its notes say where the master dataset does not hold all of it yet.
     """
-    version, topic = lineage["events_version"], lineage["topic"]
-    files, reached = _files(root, version), {int(number): end for number, end in lineage["reached"].items()}
-    if topic is None:
-        return KnownEvents(version, files, LIVE_EVENTS.empty_table(), None, {}, ())
-    stretch = _Stretch(topic, _covers(root, version, topic), reached)
-    after = tables.event_files(root, after=version)
-    later = _select(stretch, open_files(after)) if after else LIVE_EVENTS.empty_table()
-    is_stored = is_within(reached, _covers(root, tables.version_of(root, EVENTS), topic))
-    return KnownEvents(version, files, later, topic, reached, () if is_stored else (_NOT_STORED,))
+    topic, reached = lineage["topic"], {int(number): end for number, end in lineage["reached"].items()}
+    known = known_upto(root, None, lineage["events_version"], topic, reached)
+    is_stored = topic is None or is_within(reached, covered_by(root, tables.version_of(root, EVENTS), topic))
+    return known._replace(notes=() if is_stored else (_NOT_STORED,))
 
 
 def _files(root: str, version: int | None) -> list[EventFile]:
     return tables.event_files(root, version) if version is not None else []
 
 
-def _covers(root: str, version: int | None, topic: str) -> Offsets:
+def covered_by(root: str, version: int | None, topic: str) -> Offsets:
     """Return how far a version of the master dataset holds the topic."""
     return offsets_of(tables.lineage_of(root, EVENTS, version), topic) if version is not None else {}
 
 
-def _has_files_since(root: str, version: int) -> bool:
+def _has_files_since(root: str, version: int | None) -> bool:
     """Say whether events have come from files after that version, which are in no topic."""
-    return tables.event_counts(root, version)[1] != tables.event_counts(root)[1]
+    before = tables.event_counts(root, version)[1] if version is not None else 0
+    return before != tables.event_counts(root)[1]
 
 
 def _select(stretch: _Stretch, rows: Dataset) -> pa.Table:

@@ -6,37 +6,41 @@ cannot be had from two counts, so these products are counted of their events, by
 """
 
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow.dataset import Dataset
 from pyspark.sql import SparkSession
 
 from lambda_spark import activity, parsing, tables, views
 from lambda_spark.activity import Span
 from lambda_spark.known_events import KnownEvents, LiveView, known_events
 from lambda_spark.tables import PRODUCT_ACTIVITY
-from lambda_spark.time_ranges import DAY, MICROSECOND, UTC, TimeRange
+from lambda_spark.time_ranges import DAY, MICROSECOND, UTC, TimeRange, is_midnight
 from lambda_spark.window_counts import INSTANT
 
 
 class KnownCounts(NamedTuple):
     """The events that are known, and what of them `product_activity` has counted.
 
-    `view` is its version, and `counted` the version of `events` that it was computed from; None where it is not there.
+    `view` are its rows, and `counted` is the version of `events` that it was computed from; None where it is not there.
     """
 
     events: KnownEvents
-    view: int | None
+    view: Dataset | None
     counted: int | None
 
 
 def known_counts(root: str, live: LiveView | None) -> KnownCounts:
     """Return what is known now, by the master dataset alone or with the realtime views, and what of it is counted."""
-    view = tables.version_of(root, PRODUCT_ACTIVITY) if tables.exists(root, PRODUCT_ACTIVITY) else None
-    lineage = tables.lineage_of(root, PRODUCT_ACTIVITY, view) if view is not None else None
+    if not tables.exists(root, PRODUCT_ACTIVITY):
+        return KnownCounts(known_events(root, live), None, None)
+    version = tables.version_of(root, PRODUCT_ACTIVITY)
+    lineage = tables.lineage_of(root, PRODUCT_ACTIVITY, version)
     counted = lineage[views.EVENTS_VERSION] if lineage is not None else None
+    view = tables.open_dataset(root, PRODUCT_ACTIVITY, version)
     return KnownCounts(known_events(root, live, counted), view, counted)
 
 
@@ -47,15 +51,15 @@ def bucket_counts(
 
     Columns are `bucket_at` and those asked for, of schemas.BUCKET_ACTIVITY.
     """
-    events, is_whole_days = known.events, size == DAY and span.start == _midnight(span.start)
-    if not is_whole_days or known.counted is None:
+    events, is_whole_days = known.events, size == DAY and is_midnight(span.start)
+    if not is_whole_days or known.view is None or known.counted is None:
         counts = activity.bucket_activity(spark, events.files, span, size, events.later)
         return counts.select("bucket_at", *columns).toArrow()
     spans = [
         _until(span.end, activity.day_span(events.files, day, events.later, is_touched_only))
         for day, is_touched_only in _stale_days(root, known, span).items()
     ]
-    kept = daily_counts(root, span, columns, known.view)
+    kept = daily_counts(known.view, span, columns)
     if not spans:
         return kept
     counted = activity.span_activity(spark, spans).select("bucket_at", *columns).toArrow()
@@ -70,12 +74,11 @@ def bucket_counts(
     return pa.concat_tables([others, counted.select(others.column_names).cast(others.schema)])
 
 
-def daily_counts(root: str, span: TimeRange, columns: Sequence[str], version: int | None = None) -> pa.Table:
+def daily_counts(view: Dataset, span: TimeRange, columns: Sequence[str]) -> pa.Table:
     """Read the batch view's counts of whole days, one row per (bucket_at, product_id), without Spark."""
     day = pc.field("event_date")
     in_span = (day >= span.start.astimezone(UTC).date()) & (day < span.end.astimezone(UTC).date())
-    rows = tables.read_arrow(root, PRODUCT_ACTIVITY, ["event_date", *columns], in_span, version)
-    return with_bucket_at(rows).select(["bucket_at", *columns])
+    return with_bucket_at(view.to_table(["event_date", *columns], filter=in_span)).select(["bucket_at", *columns])
 
 
 def with_bucket_at(daily: pa.Table) -> pa.Table:
@@ -88,7 +91,7 @@ def _stale_days(root: str, known: KnownCounts, span: TimeRange) -> dict[date, bo
     days = dict.fromkeys(pc.unique(known.events.later["event_date"]).to_pylist(), True)
     if known.counted is not None and known.events.version is not None:
         days |= dict.fromkeys(views.changed_days(root, known.counted, known.events.version), False)
-    if span.end != _midnight(span.end):
+    if not is_midnight(span.end):
         days[span.end.astimezone(UTC).date()] = False
     first, last = (instant.astimezone(UTC).date() for instant in (span.start, span.end - MICROSECOND))
     return {day: is_touched_only for day, is_touched_only in days.items() if first <= day <= last}
@@ -96,7 +99,3 @@ def _stale_days(root: str, known: KnownCounts, span: TimeRange) -> dict[date, bo
 
 def _until(end: datetime, span: Span) -> Span:
     return span._replace(range=TimeRange(span.range.start, min(span.range.end, end)))
-
-
-def _midnight(instant: datetime) -> datetime:
-    return datetime.combine(instant.astimezone(UTC).date(), time(0), UTC)

@@ -106,10 +106,10 @@ class FileWriter:
         }
 
 
-def open_parquet(paths: Sequence[str]) -> dataset.Dataset:
-    """Return what the files hold, to be read as far as a query needs it."""
+def open_parquet(paths: Sequence[str], schema: pa.Schema | None = None) -> dataset.Dataset:
+    """Return what the files hold, to be read as far as a query needs it; as the schema says, or else the first file."""
     system, places = open_paths(paths)
-    return dataset.dataset(places, format="parquet", filesystem=system)
+    return dataset.dataset(places, schema, format="parquet", filesystem=system)
 
 
 def write_files(rows: DataFrame, targets: Mapping[int, Target], make_rows: MakeRows) -> DataFrame:

@@ -135,9 +135,9 @@ def batch_trends(spark: SparkSession, settings: Settings, asked: TimeRange | Non
     """
     root = settings.data_root
     request = trend_windows.resolve_request(settings.trends, asked, views.days_held(root))
-    version = views.update_product_activity(spark, root)
+    views.update_product_activity(spark, root)
     if not asked:
-        trend_windows.update_trends(spark, root, settings.trends, version)
+        trend_windows.update_trends(spark, root, settings.trends)
     if asked or not trend_windows.is_default_window(root, settings.trends, request):
         trend_windows.replace_trends(spark, root, settings.trends, request)
     return request

@@ -1,6 +1,6 @@
 """The serving layer: the recommendation rule applied to what both layers know, as of a moment."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -79,7 +79,7 @@ def ask(
     request = trend_windows.resolve_request(settings.trends, asked, known_days(root, known, as_of))
     notes = [*request.notes, *known.notes]
     if as_of and as_of < request.range.end:
-        notes.append(f"Answered as of {format_instant(as_of)}: what came after it is not counted.")
+        notes.insert(0, f"Answered as of {format_instant(as_of)}: what came after it is not counted.")
     if not do_views_hold(root, settings.brands, knowledge.live, known):
         notes.append(f"The views of brands do not hold all events: run {USER_BRANDS.written_by} to be answered faster.")
     return Question(request._replace(notes=tuple(notes)), as_of or request.range.end, users)
@@ -111,6 +111,12 @@ def known_brands(spark: SparkSession, settings: Settings, question: Question) ->
     knowledge = know(settings.data_root)
     known = knowledge.counts.events
     return brands_as_of(spark, settings.data_root, settings.brands, knowledge.live, known, question.as_of)
+
+
+def question_of(lineage: Mapping[str, Any]) -> Question:
+    """Return the question that stored rows answer, by what their commit tells."""
+    window, as_of = TimeRange(*map(datetime.fromisoformat, lineage["window"])), datetime.fromisoformat(lineage["as_of"])
+    return Question(Request(window, lineage["bucket"]), as_of, lineage["users"])
 
 
 def recommended(

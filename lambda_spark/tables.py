@@ -110,24 +110,18 @@ def event_files(root: str, version: int | None = None, after: int | None = None)
     return [file for file in found if file.path not in before]
 
 
-def open_dataset(root: str, table: Table) -> Dataset:
-    """Return what the table holds, to be read as far as a query needs it, without Spark."""
-    delta = deltalake.DeltaTable(path_of(root, table))
+def open_dataset(root: str, table: Table, version: int | None = None) -> Dataset:
+    """Return what the table, or a version of it, holds, to be read as far as a query needs it, without Spark."""
+    delta = deltalake.DeltaTable(path_of(root, table), version)
     paths = [f"{path_of(root, table)}/{path}" for path in files_of(root, table, delta.version())["path"].to_pylist()]
     # Not deltalake's own dataset: it passes over all files whose statistics leave out a text that is asked for.
-    return open_parquet(paths) if paths else dataset(pa.schema(delta.schema().to_arrow()).empty_table())
+    schema = pa.schema(delta.schema().to_arrow())
+    return open_parquet(paths, schema) if paths else dataset(schema.empty_table())
 
 
-def read_arrow(
-    root: str,
-    table: Table,
-    columns: Sequence[str],
-    where: pc.Expression | None = None,
-    version: int | None = None,
-) -> pa.Table:
-    """Read columns of the table or a version of it, of the rows that meet a condition on numbers or dates."""
-    rows = deltalake.DeltaTable(path_of(root, table), version).to_pyarrow_dataset()
-    return rows.to_table(list(columns), filter=where)
+def read_arrow(root: str, table: Table, columns: Sequence[str]) -> pa.Table:
+    """Read columns of the table, without Spark."""
+    return open_dataset(root, table).to_table(list(columns))
 
 
 def lineage_of(root: str, table: Table, version: int | None = None) -> dict[str, Any] | None:

@@ -99,7 +99,7 @@ def check_held(asked: TimeRange, days: Sequence[DayHeld]) -> tuple[str, ...]:
 def complete_days(days: Sequence[DayHeld]) -> list[date]:
     """Return the days held that are complete: an event of their last hour or of a later day has been seen."""
     newest = days[-1].last_at
-    return [held.day for held in days if newest >= _end_of(held.day) - _UNSEEN]
+    return [held.day for held in days if newest >= end_of(held.day) - _UNSEEN]
 
 
 def default_request(days: Sequence[DayHeld], length: int, bucket: str) -> Request:
@@ -109,18 +109,23 @@ def default_request(days: Sequence[DayHeld], length: int, bucket: str) -> Reques
     """
     complete = complete_days(days)
     if complete:
-        end = _end_of(complete[-1])
-        start = max(end - length * DAY, _start_of(days[0].day))
-        if sum(start <= _start_of(day) for day in complete) * DAY >= 2 * parse_bucket(bucket):
+        end = end_of(complete[-1])
+        start = max(end - length * DAY, start_of(days[0].day))
+        if sum(start <= start_of(day) for day in complete) * DAY >= 2 * parse_bucket(bucket):
             return Request(check_range(TimeRange(start, end), bucket), bucket)
     return _finer_request(days[-1], bucket)
 
 
 def default_windows(days: Sequence[DayHeld], length: int) -> list[TimeRange]:
     """Return every window of `length` days that ends at a complete day held and starts within the data."""
-    first = _start_of(days[0].day)
-    ends = [_end_of(day) for day in complete_days(days)]
+    first = start_of(days[0].day)
+    ends = [end_of(day) for day in complete_days(days)]
     return [TimeRange(end - length * DAY, end) for end in ends if end - length * DAY >= first]
+
+
+def is_midnight(instant: datetime) -> bool:
+    """Say whether a day begins with the instant, in UTC."""
+    return instant == start_of(instant.astimezone(UTC).date())
 
 
 def micros(instant: datetime) -> int:
@@ -149,13 +154,15 @@ def _finer_request(newest: DayHeld, bucket: str) -> Request:
 
 
 def _floor(instant: datetime, size: timedelta) -> datetime:
-    midnight = _start_of(instant.date())
+    midnight = start_of(instant.date())
     return midnight + (instant - midnight) // size * size
 
 
-def _start_of(day: date) -> datetime:
+def start_of(day: date) -> datetime:
+    """Return the midnight with which a day begins in UTC."""
     return datetime.combine(day, time(0), UTC)
 
 
-def _end_of(day: date) -> datetime:
-    return _start_of(day) + DAY
+def end_of(day: date) -> datetime:
+    """Return the midnight with which a day ends in UTC."""
+    return start_of(day) + DAY

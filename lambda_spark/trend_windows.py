@@ -1,7 +1,7 @@
 """The windows of the batch view `trends`: which are asked for, computed, stored, and stale."""
 
-from collections.abc import Sequence
-from datetime import date, datetime, time
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -10,12 +10,12 @@ from pyspark.sql import DataFrame, Row, SparkSession
 
 from lambda_spark import commits, tables, views
 from lambda_spark.handover import RULE
+from lambda_spark.known_days import known_days
 from lambda_spark.known_events import KnownEvents
 from lambda_spark.merged_activity import KnownCounts, bucket_counts, known_counts
 from lambda_spark.settings import TrendSettings
 from lambda_spark.tables import TRENDS
 from lambda_spark.time_ranges import (
-    DAY,
     UTC,
     DayHeld,
     Request,
@@ -25,7 +25,9 @@ from lambda_spark.time_ranges import (
     check_range,
     default_request,
     default_windows,
+    end_of,
     parse_bucket,
+    start_of,
 )
 from lambda_spark.trends import TrendRule, trends
 from lambda_spark.window_counts import columns_read
@@ -72,8 +74,14 @@ def compute_trends(
     """
     end = max(window.end for window in windows)
     span = TimeRange(min(window.start for window in windows), min(end, before) if before else end)
+    columns = columns_read(trend_rule(settings).weights)
+    counts = bucket_counts(spark, root, known, span, parse_bucket(bucket), columns)
+    return trends_of(counts, settings, windows, bucket)
+
+
+def trends_of(counts: pa.Table, settings: TrendSettings, windows: Sequence[TimeRange], bucket: str) -> pa.Table:
+    """Compute the trends of windows from counts, one row per (bucket_at, product_id). Rows as in schemas.TRENDS."""
     size, rule = parse_bucket(bucket), trend_rule(settings)
-    counts = bucket_counts(spark, root, known, span, size, columns_read(rule.weights))
     return pa.concat_tables(trends(counts, window, size, bucket, rule) for window in windows)
 
 
@@ -93,27 +101,51 @@ def current_lineage(root: str, settings: TrendSettings, request: Request, known:
 
 def replace_trends(spark: SparkSession, root: str, settings: TrendSettings, request: Request) -> None:
     """Compute and store one window; a default one by another rule makes `update_trends` compute all of them again."""
-    known = known_counts(root, None)
+    commits.swap_in(root, _stage_one(spark, root, settings, request, known_counts(root, None)))
+
+
+def update_trends(spark: SparkSession, root: str, settings: TrendSettings) -> None:
+    """Compute and store every default window that is not there yet, or whose days have changed since it was."""
+    windows, known = default_windows(views.days_held(root), settings.days), known_counts(root, None)
+    before = _default_lineage(root)
+    if before and before[RULE] == settings.model_dump(mode="json"):
+        changed = views.changed_days(root, before[views.EVENTS_VERSION], known.events.version or 0)
+        present = _stored_windows(root)
+        windows = [w for w in windows if w not in present or any(_is_within(day, w) for day in changed)]
+    if windows:
+        commits.swap_in(root, _stage_default(spark, root, settings, windows, known))
+
+
+def stage_all(spark: SparkSession, root: str, settings: TrendSettings, known: KnownCounts) -> Iterator[commits.Staged]:
+    """Compute every default window, and each other one that is stored, beside the rows that they will replace."""
+    windows = default_windows(known_days(root, known.events), settings.days)
+    if windows:
+        yield _stage_default(spark, root, settings, windows, known)
+    if tables.exists(root, TRENDS):
+        stored = tables.query(root, TRENDS, "SELECT DISTINCT window_from, window_to, bucket FROM trends")
+        asked = [Request(TimeRange(row.window_from, row.window_to), row.bucket) for row in stored]
+        for request in asked:
+            if request.bucket != "day" or request.range not in windows:
+                yield _stage_one(spark, root, settings, request, known)
+
+
+def _stage_default(
+    spark: SparkSession, root: str, settings: TrendSettings, windows: Sequence[TimeRange], known: KnownCounts
+) -> commits.Staged:
+    rows = compute_trends(spark, root, settings, windows, "day", known)
+    lineage = {views.EVENTS_VERSION: known.events.version, RULE: settings.model_dump(mode="json")}
+    return commits.stage_few(spark, rows, root, TRENDS, _condition(windows, "day"), lineage)
+
+
+def _stage_one(
+    spark: SparkSession, root: str, settings: TrendSettings, request: Request, known: KnownCounts
+) -> commits.Staged:
     rows = compute_trends(spark, root, settings, [request.range], request.bucket, known)
     before, rule = _default_lineage(root), settings.model_dump(mode="json")
     is_odd = is_default_window(root, settings, request) and not (before and before[RULE] == rule)
     where = _condition([request.range], request.bucket)
     lineage = {views.EVENTS_VERSION: known.events.version, RULE: rule, _ASKED: where, _IS_ODD: is_odd}
-    commits.replace_by_few(spark, rows, root, TRENDS, where, lineage)
-
-
-def update_trends(spark: SparkSession, root: str, settings: TrendSettings, events_version: int) -> None:
-    """Compute and store every default window that is not there yet, or whose days have changed since it was."""
-    windows = default_windows(views.days_held(root), settings.days)
-    lineage = {views.EVENTS_VERSION: events_version, RULE: settings.model_dump(mode="json")}
-    before = _default_lineage(root)
-    if before and before[RULE] == lineage[RULE]:
-        changed = views.changed_days(root, before[views.EVENTS_VERSION], events_version)
-        present = _stored_windows(root)
-        windows = [w for w in windows if w not in present or any(_is_within(day, w) for day in changed)]
-    if windows:
-        rows = compute_trends(spark, root, settings, windows, "day", known_counts(root, None))
-        commits.replace_by_few(spark, rows, root, TRENDS, _condition(windows, "day"), lineage)
+    return commits.stage_few(spark, rows, root, TRENDS, where, lineage)
 
 
 def _default_lineage(root: str) -> dict[str, Any] | None:
@@ -135,8 +167,7 @@ def _window_lineage(root: str, settings: TrendSettings, request: Request) -> dic
 
 
 def _is_within(day: date, window: TimeRange) -> bool:
-    midnight = datetime.combine(day, time(0), UTC)
-    return midnight < window.end and midnight + DAY > window.start
+    return start_of(day) < window.end and end_of(day) > window.start
 
 
 def trend_rule(settings: TrendSettings) -> TrendRule:

@@ -1,7 +1,5 @@
 """`recommend.py --verify`: whether stored recommendations follow from the stored events alone."""
 
-from datetime import datetime
-
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -10,10 +8,10 @@ from lambda_spark.differences import Difference, compare
 from lambda_spark.errors import NotComputedError
 from lambda_spark.known_events import known_once
 from lambda_spark.parquet_files import rows_of
-from lambda_spark.serving import Question, recommended_from_events
+from lambda_spark.serving import question_of, recommended_from_events
 from lambda_spark.settings import load_settings
 from lambda_spark.tables import RECOMMENDATIONS
-from lambda_spark.time_ranges import Request, TimeRange
+from lambda_spark.time_ranges import format_instant
 
 # Sums of fractions depend on their order in the last digits.
 _DIGITS = 9
@@ -30,13 +28,13 @@ def verify(spark: SparkSession, root: str, where: str) -> Difference:
     known = known_once(root, lineage["known"])
     if known.notes:
         raise NotComputedError(known.notes[0])
-    window, as_of = TimeRange(*map(datetime.fromisoformat, lineage["window"])), datetime.fromisoformat(lineage["as_of"])
-    question = Question(Request(window, lineage["bucket"]), as_of, lineage["users"])
+    question = question_of(lineage)
     settings = load_settings(data_root=root, **lineage["rules"])
     brands, make_rows = recommended_from_events(spark, settings, question, known)
     computed = brands.mapInArrow(rows_of(make_rows), schemas.RECOMMENDATIONS)
     stored = tables.read(spark, root, RECOMMENDATIONS).where(where)
-    what, ways = f"Recommendations for {window} as of {as_of:%Y-%m-%d %H:%M:%S} UTC", ("stored", "computed from events")
+    what = f"Recommendations for {question.request.range} as of {format_instant(question.as_of)}"
+    ways = "in the table", "computed from events"
     return compare(what, ways, _comparable(stored), _comparable(computed), ("user_id", "rank"))
 
 

@@ -1,5 +1,6 @@
 """The batch views kept up to date: each remembers which version of the master dataset it was computed from."""
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -52,21 +53,24 @@ def covers_all_events(root: str, view: Table) -> bool:
 def update_product_activity(spark: SparkSession, root: str) -> int:
     """Recompute the days that events were added to since; return the version of `events` that the view covers now."""
     version = tables.version_of(root, EVENTS)
-    lineage, files = tables.lineage_of(root, PRODUCT_ACTIVITY), tables.event_files(root, version)
-    where = "true"
+    lineage, days = tables.lineage_of(root, PRODUCT_ACTIVITY), None
     if lineage is not None:
         days = changed_days(root, lineage[EVENTS_VERSION], version)
-        files = [file for file in files if file.day in days]
-        where = "event_date IN ({})".format(", ".join(f"DATE '{day}'" for day in days))
-    if files:
-        touched = activity.product_activity(spark, files)
-        commits.replace(touched, as_they_are, root, PRODUCT_ACTIVITY, where, events_lineage(root, version))
+    if days != []:
+        commits.swap_in(root, stage_product_activity(spark, root, version, days))
     return version
 
 
-def events_lineage(root: str, version: int) -> dict[str, Any]:
-    """Return what a view's commit tells of the events that it is of: their version, and how far it has the topic."""
-    return {EVENTS_VERSION: version, COVERS: tables.lineage_of(root, EVENTS, version) or {}}
+def stage_product_activity(
+    spark: SparkSession, root: str, version: int, days: Sequence[date] | None = None
+) -> commits.Staged:
+    """Count all days of a version of the master dataset, or some, beside the rows that they will replace."""
+    files, where = tables.event_files(root, version), "true"
+    if days is not None:
+        files = [file for file in files if file.day in days]
+        where = "event_date IN ({})".format(", ".join(f"DATE '{day}'" for day in days))
+    counts = activity.product_activity(spark, files)
+    return commits.stage(counts, as_they_are, root, PRODUCT_ACTIVITY, where, _lineage(root, version))
 
 
 def update_user_brands(spark: SparkSession, root: str, brands: BrandSettings, rebuild: bool = False) -> int:
@@ -75,18 +79,32 @@ def update_user_brands(spark: SparkSession, root: str, brands: BrandSettings, re
     Returns the version of `events` it covers now.
     """
     version = tables.version_of(root, EVENTS)
-    lineage = {**events_lineage(root, version), RULE: brands.model_dump(mode="json")}
     before = None if rebuild else tables.lineage_of(root, USER_BRANDS)
-    if before is None or before[RULE] != lineage[RULE]:
-        files = tables.event_files(root, version)
-        combined = recent_brands.combined_brands(spark, files, brands.event_types)
-        commits.replace(combined, recent_brands.list_maker(brands.limit), root, USER_BRANDS, "true", lineage)
+    if before is None or before[RULE] != brands.model_dump(mode="json"):
+        commits.swap_in(root, stage_user_brands(spark, root, brands, version))
     elif before[EVENTS_VERSION] < version:
         added = tables.event_files(root, version, before[EVENTS_VERSION])
         lists = recent_brands.brand_lists(spark, added, brands.limit, brands.event_types)
         merged = recent_brands.merge_into(tables.read(spark, root, USER_BRANDS), lists, brands.limit)
+        lineage = _brands_lineage(root, version, brands)
         commits.replace(merged, as_they_are, root, USER_BRANDS, "true", lineage)
     return version
+
+
+def stage_user_brands(spark: SparkSession, root: str, brands: BrandSettings, version: int) -> commits.Staged:
+    """Compute everybody's brands of a version of the master dataset, beside the rows that they will replace."""
+    combined = recent_brands.combined_brands(spark, tables.event_files(root, version), brands.event_types)
+    make_rows, lineage = recent_brands.list_maker(brands.limit), _brands_lineage(root, version, brands)
+    return commits.stage(combined, make_rows, root, USER_BRANDS, "true", lineage)
+
+
+def _lineage(root: str, version: int) -> dict[str, Any]:
+    """Return what a view's commit tells of the events that it is of: their version, and how far it has the topic."""
+    return {EVENTS_VERSION: version, COVERS: tables.lineage_of(root, EVENTS, version) or {}}
+
+
+def _brands_lineage(root: str, version: int, brands: BrandSettings) -> dict[str, Any]:
+    return {**_lineage(root, version), RULE: brands.model_dump(mode="json")}
 
 
 def _event_counts(root: str, version: int) -> dict[date, int]:

@@ -1,0 +1,19 @@
+"""Both layers: whether the views hold, row by row, what the events alone say; the exit code is 1 where they do not."""
+
+import sys
+
+from lambda_spark import answers, cli, identity
+from lambda_spark.session import get_spark
+
+
+def main() -> None:
+    """Parse the options and run the job."""
+    options = cli.parser(__doc__)
+    cli.add_table_options(options)
+    args = options.parse_args()
+    settings = cli.load(args)
+    sys.exit(answers.print_differences(identity.check_identity(get_spark("identity"), settings)))
+
+
+if __name__ == "__main__":
+    cli.run(main)

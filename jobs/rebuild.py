@@ -1,0 +1,19 @@
+"""Batch layer: every view anew from the master dataset, seen by readers only once all are complete and agree."""
+
+import sys
+
+from lambda_spark import answers, cli, rebuild
+from lambda_spark.session import get_spark
+
+
+def main() -> None:
+    """Parse the options and run the job."""
+    options = cli.parser(__doc__)
+    cli.add_table_options(options)
+    args = options.parse_args()
+    settings = cli.load(args)
+    sys.exit(answers.print_rebuild(rebuild.rebuild(get_spark("rebuild"), settings)))
+
+
+if __name__ == "__main__":
+    cli.run(main)
