@@ -15,6 +15,7 @@ from bench.batch_growth import batch_growth_table
 from bench.case import Case, Run, Table
 from bench.freshness import freshness_table
 from bench.growth import growth_table
+from bench.incremental import incremental_table
 from bench.layout import layout_table
 from bench.process import BenchError, run_measured
 from bench.scale import FULL, QUICK, Scale
@@ -35,6 +36,7 @@ TABLES: dict[str, Callable[[Stage], Table]] = {
     "small-sweep": small_sweep_table,
     **{f"batch-{step}": partial(batch.batch_table, step) for step in batch.STEPS},
     "batch-growth": batch_growth_table,
+    "incremental": incremental_table,
     "layout": layout_table,
 }
 # Curves over sizes, settings and layouts, which say nothing on small data.
