@@ -80,6 +80,7 @@ def trends(activity: pa.Table, window: TimeRange, size: timedelta, bucket: str, 
     products = np.flatnonzero(_is_supported(counts, events, count, rule, smoothing) & shop.any())
     figures = _event_figures(counts, events, products)
     figures |= _figures(counts, count, products, np.where(shop > 0, shop / mean, np.nan), rule.recent_share, smoothing)
+    figures |= {"total": counts.summed_by_product(count)[products]}
     best = _best_first(figures, counts.product_ids[products], rule)
     shown, chosen = {name: values[best] for name, values in figures.items()}, products[best]
     return pa.table(
@@ -104,14 +105,14 @@ def trends(activity: pa.Table, window: TimeRange, size: timedelta, bucket: str, 
 def _is_supported(
     counts: WindowCounts, events: Numbers, count: Numbers, rule: TrendRule, smoothing: float
 ) -> NDArray[np.bool_]:
-    """Say of each product whether it had enough of what counts to be ranked, and, where users count, not of one user."""
+    """Say of each product whether it has the support to be ranked, and, where users count, not of one user alone."""
     is_supported: NDArray[np.bool_]
     if rule.min_events is None:
         is_supported = counts.summed_by_product(count) >= smoothing * _SUPPORT_PER_SMOOTHING
     else:
         is_supported = counts.summed_by_product(events) >= rule.min_events
     if rule.count_by == "users":
-        is_supported &= counts.summed_by_product(count > 1) > 0
+        is_supported &= counts.summed_by_product(np.where(count > 1, 1.0, 0.0)) > 0
     return is_supported
 
 
@@ -167,7 +168,7 @@ def _best_first(figures: Mapping[str, Numbers], product_ids: NDArray[np.int64], 
     # Only what may be among the top is sorted.
     least = np.partition(key, -rule.top)[-rule.top] if rule.top < len(key) else -np.inf
     near = np.flatnonzero(key >= least)
-    order = np.lexsort((product_ids[near], -figures["event_count"][near], -key[near]))
+    order = np.lexsort((product_ids[near], -figures["total"][near], -key[near]))
     return near[order[: rule.top]]
 
 

@@ -9,16 +9,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lambda_spark.evaluation.planted_weeks import (
-    KINDS,
-    LARGE,
-    SMALL,
-    Condition,
-    Shop,
-    count_visits,
-    draw_week,
-    product_kinds,
-)
+from lambda_spark.evaluation.planted_shops import KINDS, LARGE, SMALL, Condition, Shop
+from lambda_spark.evaluation.planted_weeks import count_visits, draw_week, product_kinds
 from lambda_spark.evaluation.trend_rules import Ranking
 
 DEPTHS = (20, 100)

@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lambda_spark.evaluation.planted_weeks import DAYS, WEEK
+from lambda_spark.evaluation.planted_shops import DAYS
+from lambda_spark.evaluation.planted_weeks import WEEK
 from lambda_spark.time_ranges import DAY
 from lambda_spark.trends import TrendRule, trends
 
@@ -23,13 +24,14 @@ Ranking = Callable[[pa.Table], list[int]]
 def rankings(default: TrendRule) -> dict[str, Ranking]:
     """Return the rankings of the report by name; all but the raw ones keep the smoothing and support of `default`."""
     increase = replace(default, rank_by="total_pct_increase", count_by="events")
-    raw = {"min_events": 0, "smoothing": _NO_SMOOTHING}
     return {
         "score, users": _by_rule(replace(default, rank_by="trend_score", count_by="users")),
         "score, events": _by_rule(replace(default, rank_by="trend_score", count_by="events")),
         "z, users": partial(_best_by, "z", replace(default, count_by="users")),
         "z, events": partial(_best_by, "z", replace(default, count_by="events")),
-        "raw growth": _by_rule(replace(default, rank_by="trend_score", count_by="users", **raw)),
+        "raw growth": _by_rule(
+            replace(default, rank_by="trend_score", count_by="users", min_events=0, smoothing=_NO_SMOOTHING)
+        ),
         "increase": _by_rule(increase),
         "raw increase": _by_rule(replace(increase, min_events=0)),
         "events": _by_rule(replace(default, rank_by="events", count_by="events")),

@@ -6,12 +6,13 @@ from rich.console import Console
 from lambda_spark.evaluation.trend_quality import MEASURES, with_spread
 from lambda_spark.terminal import left, print_table, right
 
+# A condition that is there or not is without {}.
 _CONDITIONS = {
     "growth": "growth {}",
     "shape": "{}",
     "dispersion": "dispersion {}",
-    "has_spam": "spam: {}",
-    "has_sale": "sale: {}",
+    "has_spam": "spam",
+    "has_sale": "sale",
 }
 # What the conditions are compared by: the top of a list, and all that a person may page through.
 _BY_CONDITION = ("precision_at_20", "recall_at_100")
@@ -34,13 +35,15 @@ def _print_overall(console: Console, rows: pd.DataFrame, title: str) -> None:
     for shop, of_shop in rows.groupby("shop", sort=False):
         averaged = with_spread(of_shop, ["ranking"])
         columns = [right(_words(measure), _cells(averaged, measure)) for measure in MEASURES]
-        print_table(console, f"{title}: {shop} shop, {_extent(of_shop)}", [left("", averaged["ranking"]), *columns])
+        print_table(
+            console, f"{title}: {shop} shop, {_extent(of_shop)}", [left("", list(averaged["ranking"])), *columns]
+        )
 
 
 def _print_by_condition(console: Console, rows: pd.DataFrame, measure: str, title: str) -> None:
     """Print a line per condition and a column per ranking."""
     parts = [
-        (text.format({True: "yes", False: "no"}.get(value, value) if name.startswith("has_") else value), of_value)
+        (text.format(value) if "{" in text else f"{text}: {'yes' if value else 'no'}", of_value)
         for name, text in _CONDITIONS.items()
         for value, of_value in rows.groupby(name, sort=False)
     ]
