@@ -39,16 +39,22 @@ def rankings(default: TrendRule) -> dict[str, Ranking]:
 
 
 def variants(default: TrendRule) -> dict[str, Ranking]:
-    """Return the variants of `default` that are tuned: each differs from it in one setting."""
+    """Return the variants of `default` that are tuned: each differs from it in one setting.
+
+    The support follows the smoothing, so that the smoothing is varied with a support that stays.
+    """
     changes: dict[str, dict[str, Any]] = {
         "default": {},
         **{f"h:m = {h}:{DAYS - h}": {"recent_share": h / DAYS} for h in range(1, 5)},
-        **{f"a = {a}": {"smoothing": float(a)} for a in (2, 5, 10, 15, 20, 40)},
         **{f"{least} events": {"min_events": least} for least in (0, 60, 90, 120)},
     }
     rules = {name: _by_rule(replace(default, **change)) for name, change in changes.items()}
     by_users = {f"{least} users": partial(_best_with_users, least, default) for least in (30, 60, 75, 90, 120)}
-    return rules | by_users
+    smoothed = {
+        f"a = {a}, 75 users": partial(_best_with_users, 75, replace(default, smoothing=float(a)))
+        for a in (2, 5, 10, 15, 20, 40)
+    }
+    return rules | by_users | smoothed
 
 
 def _by_rule(rule: TrendRule) -> Ranking:
