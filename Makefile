@@ -1,6 +1,6 @@
 # The two commands that matter: `make recommend` and `make test`. Each sets up what it needs first.
 .DEFAULT_GOAL := help
-.PHONY: help setup ready recommend identity rebuild month test lint bench bench-quick broker broker-stop cluster cluster-stop s3 package clean lock
+.PHONY: help setup ready recommend identity rebuild month test lint evaluation bench bench-quick broker broker-stop cluster cluster-stop s3 package clean lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -36,6 +36,9 @@ lint: ready .venv/.dev  ## Check style, types and the layers
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+evaluation: ready  ## Measure how good the rules are, on data where the answer is known, some minutes
+	@$(BIN)/python jobs/evaluate.py trends
 
 bench: ready .venv/.bench  ## Measure beside the alternatives and write docs/benchmarks.md, some hours; ONLY="speed ingest" for a part
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))

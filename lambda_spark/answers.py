@@ -30,7 +30,7 @@ def print_trends(root: str, request: Request, settings: TrendSettings) -> None:
     """Print the best of the stored trends of a window."""
     out = console.make_console()
     console.print_notes(out, request.notes)
-    console.print_trends(out, best_trends(root, request, TRENDS_SHOWN), settings.min_events)
+    console.print_trends(out, best_trends(root, request, TRENDS_SHOWN), settings.count_by, settings.min_events)
     console.print_reach(out, *boundary(root, known_counts(root, open_live(root)).events))
 
 

@@ -36,7 +36,7 @@ def print_summary(console: Console, summary: RunSummary) -> None:
     print_counts(console, summary.counts)
     print_stored(console, summary.data_root)
     print_notes(console, summary.notes)
-    print_trends(console, summary.trends, summary.min_events)
+    print_trends(console, summary.trends, summary.count_by, summary.min_events)
     print_brands(console, summary.brands, summary.brand_limit)
     brand_counts = {row.user_id: len(row.brands) for row in summary.brands}
     print_recommendations(console, summary.recommendations, brand_counts)
@@ -69,15 +69,15 @@ def print_notes(console: Console, notes: Sequence[str]) -> None:
         console.print(Text(note))
 
 
-def print_trends(console: Console, rows: Sequence[Row], min_events: int | None) -> None:
+def print_trends(console: Console, rows: Sequence[Row], count_by: str, min_events: int | None) -> None:
     """Print the trending products, as many columns as the width has room for; `rows` are of one window, best first."""
     if not rows:
-        say(console, words.no_trends(min_events))
+        say(console, words.no_trends(count_by, min_events))
         return
     is_wide = console.width >= _WIDE
     title = f"Trending products, {words.window(rows[0].window_from, rows[0].window_to)}"
     print_table(console, title, _trend_columns(rows, is_wide))
-    say(console, _legend(rows[0], is_wide), style="dim")
+    say(console, _legend(rows[0], count_by, is_wide), style="dim")
 
 
 def print_reach(console: Console, batch_upto: datetime | None, seen_upto: datetime | None) -> None:
@@ -190,10 +190,11 @@ def _most_bars(is_wide: bool) -> int:
     return 24 if is_wide else 12
 
 
-def _legend(row: Row, is_wide: bool) -> str:
+def _legend(row: Row, count_by: str, is_wide: bool) -> str:
     labels = words.bucket_labels(row)
     size = bar_size(len(labels), _most_bars(is_wide))
     bar = words.bucket_name(row.bucket)
     bar = bar if size == 1 else f"the mean of {size} buckets of {bar}"
     growth = "; growth: the same in %" if is_wide else ""
-    return f"Each bar is {bar}, from {labels[0]} to {labels[-1]} (UTC). {words.MEASURES}{growth}."
+    bars = f"Each bar is the events of {bar}, from {labels[0]} to {labels[-1]} (UTC)"
+    return f"{bars}. {words.measures(count_by)}{growth}."

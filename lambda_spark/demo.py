@@ -145,6 +145,7 @@ def summarise(
         window_from=recommended.request.range.start,
         window_to=recommended.request.range.end,
         bucket=recommended.request.bucket,
+        count_by=settings.trends.count_by,
         min_events=settings.trends.min_events,
         brand_limit=settings.brands.limit,
         trends=best_trends(root, recommended.request, TRENDS_SHOWN),

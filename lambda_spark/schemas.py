@@ -51,7 +51,8 @@ PRODUCT_ACTIVITY = f"event_date date, {_ACTIVITY}"
 # The same per (bucket_at, product_id), for buckets of any size.
 BUCKET_ACTIVITY = f"bucket_at timestamp, {_ACTIVITY}"
 
-# One row per (window_from, window_to, bucket, product_id).
+# One row per (window_from, window_to, bucket, product_id). Counts and the increase are of events, weighted by type;
+# score, growth, z and confidence of distinct users or of events, as trends.count_by says.
 TRENDS = """
     window_from timestamp, window_to timestamp, bucket string, rank int, product_id bigint, brand string,
     category_code string, buckets array<struct<bucket_at: timestamp, event_count: double>>, event_count double,

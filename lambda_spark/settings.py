@@ -68,7 +68,7 @@ class Weights(_Section):
 
 
 class TrendSettings(_Section):
-    """The trend rule; `smoothing` and `min_events` follow the shop's size where they are None."""
+    """The trend rule; smoothing and support follow the shop's size where `smoothing` and `min_events` are None."""
 
     days: int = Field(ge=1)
     bucket: str

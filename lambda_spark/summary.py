@@ -31,13 +31,15 @@ class RunSummary:
 
     The window is half open. `trends`, `brands` and `recommendations` hold the rows to show, best first, by the columns
     of the tables `trends`, `user_brands` and `recommendations`. `notes` are sentences, `seconds` is keyed by step.
-    A `min_events` of None is one that follows the shop's size.
+    `count_by` says what the trends' scores are of, users or events. A `min_events` of None is a minimum that follows
+    the shop's size.
     """
 
     counts: Counts
     window_from: datetime
     window_to: datetime
     bucket: str
+    count_by: str
     min_events: int | None
     brand_limit: int
     trends: Sequence[Row]

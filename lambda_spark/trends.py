@@ -1,17 +1,21 @@
 """Which products trend in a window: the origin's percentage, and a score that is a better ranking.
 
-For the counts c1 … cn of a product's buckets:
+The origin's figure is of the events e1 … en of a product's buckets, weighted by type:
 
-    total_pct_increase = 100 (cn - c1) / c1                      the origin's figure; NULL and is_new where c1 = 0
+    total_pct_increase = 100 (en - e1) / e1                      NULL and is_new where e1 = 0
+
+The score and what goes with it are of the counts c1 … cn: the distinct users of each bucket, or the same events.
+
     trend_score        = ln((r/h + a) / (b/m + a))               growth_pct = 100 (e^score - 1)
     z                  = (r - E) / sqrt(r + (h/m)² b + 1 + φ (r²/h + E²/m))        with E = (h/m) b
 
 Each count is first divided by the shop's level in its bucket, so that what the whole shop does is no trend; the level
 is the bucket's total over the mean of the buckets in which the shop had an event. b and r are the sums of these over
 the baseline (the first m buckets) and the recent ones (the last h = round(3n/7)); buckets without any event of the
-shop count in neither. a is the smoothing, in events per bucket. φ is the over-dispersion: the median over the ranked
-products of (variance - mean) / mean², at least 0. z is the normal approximation of the difference of two over-
-dispersed (negative binomial) counts; docs/adr/0006-support-and-smoothing.md has the choice of a.
+shop count in neither. a is the smoothing, in users or events per bucket. φ is the over-dispersion: the median over the
+ranked products of (variance - mean) / mean², at least 0. z is the normal approximation of the difference of two over-
+dispersed (negative binomial) counts. Where users count, a product that never had two of them in one bucket is not
+ranked: what one user does alone is no trend. docs/adr/0019-trends-of-distinct-users.md has the choice of all this.
 
 Computed in NumPy over the counts of a window, which are few beside its events: without Spark, so that any window is
 answered in a moment.
@@ -28,11 +32,11 @@ from numpy.typing import NDArray
 from lambda_spark.time_ranges import TimeRange
 from lambda_spark.window_counts import INSTANT, Numbers, Places, WindowCounts, window_counts
 
-# Without a smoothing of its own a shop gets its events per bucket over this, within these bounds: 20 from 20,000 on.
-_EVENTS_PER_SMOOTHING = 1_000
-_SMOOTHING_BOUNDS = (1.0, 20.0)
-# ... and products are ranked from this many times the smoothing on.
-_SUPPORT_PER_SMOOTHING = 3
+# Without a smoothing of its own a shop gets its count per bucket over this, within these bounds: 10 from 10,000 on.
+_COUNT_PER_SMOOTHING = 1_000
+_SMOOTHING_BOUNDS = (1.0, 10.0)
+# ... and products are ranked from this many times the smoothing on, in the window.
+_SUPPORT_PER_SMOOTHING = 8
 
 _CONFIRMED_Z, _EMERGING_Z = 3, 2
 # Numbers that are looked at together, products by buckets: some 16 MB, however fine the buckets.
@@ -43,7 +47,12 @@ _BUCKET = pa.struct([("bucket_at", INSTANT), ("event_count", pa.float64())])
 
 @dataclass(frozen=True)
 class TrendRule:
-    """How trends are ranked; `smoothing` and `min_events` follow the shop's size where they are None."""
+    """How trends are ranked; `smoothing` follows the shop's size where it is None.
+
+    `count_by` says what score and z are computed from: distinct users, or events. A product is ranked from
+    `min_events` events in the window on, or, where that is None, from a number of what counts that follows the
+    smoothing. `recent_share` is the part of the window that is compared with the rest.
+    """
 
     rank_by: str
     count_by: str
@@ -51,6 +60,7 @@ class TrendRule:
     weights: Mapping[str, float]
     smoothing: float | None = None
     min_events: int | None = None
+    recent_share: float = 3 / 7
 
 
 def trends(activity: pa.Table, window: TimeRange, size: timedelta, bucket: str, rule: TrendRule) -> pa.Table:
@@ -60,17 +70,17 @@ def trends(activity: pa.Table, window: TimeRange, size: timedelta, bucket: str, 
     window is passed over.
     """
     counts = window_counts(activity, window, size)
-    users = counts.column("user_count")
-    count = users if rule.count_by == "users" else counts.weighted(rule.weights)
-    totals, shop = counts.summed_by_product(count), counts.summed_by_bucket(count)
+    events, users = counts.weighted(rule.weights), counts.column("user_count")
+    count = users if rule.count_by == "users" else events
+    shop = counts.summed_by_bucket(count)
     mean = shop[shop > 0].mean() if shop.any() else np.nan
     low, high = _SMOOTHING_BOUNDS
-    smoothing = rule.smoothing or min(max(mean / _EVENTS_PER_SMOOTHING, low), high)
-    support = smoothing * _SUPPORT_PER_SMOOTHING if rule.min_events is None else rule.min_events
+    smoothing = rule.smoothing or min(max(mean / _COUNT_PER_SMOOTHING, low), high)
     # In a shop where nothing counts there is no trend.
-    products = np.flatnonzero((totals >= support) & shop.any())
-    figures = _figures(counts, count, products, np.where(shop > 0, shop / mean, np.nan), smoothing)
-    figures |= {"event_count": totals[products]}
+    products = np.flatnonzero(_is_supported(counts, events, count, rule, smoothing) & shop.any())
+    figures = _event_figures(counts, events, products)
+    figures |= _figures(counts, count, products, np.where(shop > 0, shop / mean, np.nan), rule.recent_share, smoothing)
+    figures |= {"total": counts.summed_by_product(count)[products]}
     best = _best_first(figures, counts.product_ids[products], rule)
     shown, chosen = {name: values[best] for name, values in figures.items()}, products[best]
     return pa.table(
@@ -81,7 +91,7 @@ def trends(activity: pa.Table, window: TimeRange, size: timedelta, bucket: str, 
             "rank": pa.array(np.arange(1, len(best) + 1), pa.int32()),
             "product_id": counts.product_ids[chosen],
             **{name: counts.newest(name, chosen) for name in ("brand", "category_code")},
-            "buckets": _buckets(counts.spread(count, chosen), counts.starts),
+            "buckets": _buckets(counts.spread(events, chosen), counts.starts),
             "event_count": shown["event_count"],
             "user_count": counts.summed_by_product(users)[chosen].astype(np.int64),
             "total_pct_increase": _present(shown["total_pct_increase"]),
@@ -92,16 +102,39 @@ def trends(activity: pa.Table, window: TimeRange, size: timedelta, bucket: str, 
     )
 
 
+def _is_supported(
+    counts: WindowCounts, events: Numbers, count: Numbers, rule: TrendRule, smoothing: float
+) -> NDArray[np.bool_]:
+    """Say of each product whether it has the support to be ranked, and, where users count, not of one user alone."""
+    is_supported: NDArray[np.bool_]
+    if rule.min_events is None:
+        is_supported = counts.summed_by_product(count) >= smoothing * _SUPPORT_PER_SMOOTHING
+    else:
+        is_supported = counts.summed_by_product(events) >= rule.min_events
+    if rule.count_by == "users":
+        is_supported &= counts.summed_by_product(np.where(count > 1, 1.0, 0.0)) > 0
+    return is_supported
+
+
+def _event_figures(counts: WindowCounts, events: Numbers, products: Places) -> dict[str, Numbers]:
+    """Compute what is told of the products' events: NaN where there is no increase."""
+    ends = (0, len(counts.starts) - 1)
+    first, last = (counts.summed_by_product(np.where(counts.bucket == end, events, 0))[products] for end in ends)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        increase = np.where(first > 0, 100 * (last - first) / first, np.nan)
+    return {"first": first, "total_pct_increase": increase, "event_count": counts.summed_by_product(events)[products]}
+
+
 def _figures(
-    counts: WindowCounts, count: Numbers, products: Places, levels: Numbers, smoothing: float
+    counts: WindowCounts, count: Numbers, products: Places, levels: Numbers, recent_share: float, smoothing: float
 ) -> dict[str, Numbers]:
-    """Compute what is told of the products: NaN where there is none. A bucket without any event has no level."""
+    """Compute score, growth and z: NaN where there is none. A bucket without any count in the shop has no level."""
     n, is_open = len(levels), ~np.isnan(levels)
-    is_recent = np.arange(n) >= n - max(1, round(3 * n / 7))
+    is_recent = np.arange(n) >= n - max(1, round(n * recent_share))
     baseline, recent = is_open & ~is_recent, is_open & is_recent
     parts = np.array_split(products, max(1, -(-len(products) * n // _CELLS)))
     sums = [_sums(counts.spread(count, part), levels, baseline, recent) for part in parts]
-    first, last, b, r, dispersion = np.concatenate(sums, axis=1)
+    b, r, dispersion = np.concatenate(sums, axis=1)
     known = dispersion[~np.isnan(dispersion)]
     phi = max(np.median(known), 0.0) if len(known) else 0.0
     h, m = recent.sum(), baseline.sum()
@@ -110,8 +143,6 @@ def _figures(
         expected = h / m * b
         variance = r + (h / m) ** 2 * b + 1 + phi * (r * r / h + expected * expected / m)
         return {
-            "first": first,
-            "total_pct_increase": np.where(first > 0, 100 * (last - first) / first, np.nan),
             "trend_score": score,
             "growth_pct": 100 * (np.exp(score) - 1),
             "z": (r - expected) / np.sqrt(variance),
@@ -119,7 +150,7 @@ def _figures(
 
 
 def _sums(counts: Numbers, levels: Numbers, baseline: NDArray[np.bool_], recent: NDArray[np.bool_]) -> Numbers:
-    """Return, a column per product: the first and the last count, b, r, and (variance - mean) / mean²."""
+    """Return, a column per product: b, r, and (variance - mean) / mean²."""
     is_open = baseline | recent
     adjusted = counts / levels
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -127,7 +158,7 @@ def _sums(counts: Numbers, levels: Numbers, baseline: NDArray[np.bool_], recent:
         squares = ((adjusted[:, is_open] - mean[:, None]) ** 2).sum(axis=1)
         dispersion = np.where(mean > 0, (squares / (is_open.sum() - 1) - mean) / mean**2, np.nan)
     b, r = (adjusted[:, side].sum(axis=1) for side in (baseline, recent))
-    return np.array([counts[:, 0], counts[:, -1], b, r, dispersion])
+    return np.array([b, r, dispersion])
 
 
 def _best_first(figures: Mapping[str, Numbers], product_ids: NDArray[np.int64], rule: TrendRule) -> Places:
@@ -137,7 +168,7 @@ def _best_first(figures: Mapping[str, Numbers], product_ids: NDArray[np.int64], 
     # Only what may be among the top is sorted.
     least = np.partition(key, -rule.top)[-rule.top] if rule.top < len(key) else -np.inf
     near = np.flatnonzero(key >= least)
-    order = np.lexsort((product_ids[near], -figures["event_count"][near], -key[near]))
+    order = np.lexsort((product_ids[near], -figures["total"][near], -key[near]))
     return near[order[: rule.top]]
 
 

@@ -20,16 +20,22 @@ NO_RECOMMENDATIONS = (
     "No trending product is of a brand these users met lately: set fallback = true under [recommendations] in "
     "conf/lambda.toml to fill up with top trends, or raise top_trends there."
 )
-MEASURES = (
-    "Increase: the last bucket against the first; score: logarithm of the growth of the latest buckets over the "
-    "earlier ones, relative to the whole shop"
-)
+_COUNTED = {"users": "distinct users", "events": "events"}
 
 
-def no_trends(min_events: int | None) -> str:
+def measures(count_by: str) -> str:
+    """Say what a trend's figures are where `count_by` is counted: users or events."""
+    return (
+        "Increase: events of the last bucket against the first; score: logarithm of the growth of "
+        f"{_COUNTED[count_by]} from the earlier buckets to the latest ones, relative to the whole shop"
+    )
+
+
+def no_trends(count_by: str, min_events: int | None) -> str:
     """Say why no product is ranked, and what to do; None is a minimum that follows the shop's size."""
-    reached = "reached the minimum of events" if min_events is None else f"reached min_events = {min_events}"
-    return f"No product {reached} in this range: lower it with --min-events, or ask for a longer range."
+    reached = f"the minimum of {_COUNTED[count_by]}" if min_events is None else f"min_events = {min_events}"
+    shared = " with two users in one bucket" if count_by == "users" else ""
+    return f"No product reached {reached}{shared} in this range: lower it with --min-events, or ask for a longer range."
 
 
 def clean(text: object) -> str:

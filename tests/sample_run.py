@@ -79,6 +79,7 @@ def summary(**other: Any) -> RunSummary:
         "window_from": START,
         "window_to": END,
         "bucket": "day",
+        "count_by": "users",
         "min_events": 25,
         "brand_limit": 50,
         "trends": trends,

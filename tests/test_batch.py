@@ -140,7 +140,7 @@ def test_a_default_window_that_was_requested_by_another_rule_comes_back(
 def test_buckets_of_ten_minutes_on_a_real_morning_follow_late_events(
     spark: SparkSession, new_settings: NewSettings, tmp_path: Path, real_file: Callable[[str], Path]
 ) -> None:
-    settings = new_settings(trends={"min_events": 5, "top": 100_000})
+    settings = new_settings(trends={"count_by": "events", "min_events": 5, "top": 100_000})
     rows = read_events(real_file("rees46-multi-2019-10-01.csv"))
     # The first and the last event come first: the range is the same both times.
     parts = {"first.csv": [*rows[:-1:2], rows[-1]], "late.csv": rows[1:-1:2]}

@@ -52,11 +52,18 @@ def test_a_job_shows_the_counts_it_has_and_judges_no_other():
 
 
 def test_every_figure_of_a_trend_is_shown_on_a_wide_terminal():
-    text = _printed(ui.print_trends, [trend(1, 1004856, [21, 24, 30, 45, 60, 81, 96])], 25)
+    text = _printed(ui.print_trends, [trend(1, 1004856, [21, 24, 30, 45, 60, 81, 96])], "users", 25)
     assert "2019-11-01 to 2019-11-08 UTC" in text
     for shown in ("1004856", "norrvik", "smartphone", "21 24 30 45 60 81 96", "+357 %", "+1.90", "+568 %", "confirmed"):
         assert shown in " ".join(text.split())
-    assert "Each bar is one day, from 1 Nov to 7 Nov (UTC)." in text
+    assert "Each bar is the events of one day, from 1 Nov to 7 Nov (UTC)." in text
+
+
+@pytest.mark.parametrize(("count_by", "counted"), [("users", "distinct users"), ("events", "events")])
+def test_the_legend_says_of_what_the_increase_and_the_score_are(count_by, counted):
+    text = " ".join(_printed(ui.print_trends, [trend(1, 5, [3, 9])], count_by, None).split())
+    assert "Increase: events of the last bucket against the first" in text
+    assert f"logarithm of the growth of {counted} from the earlier buckets to the latest ones" in text
 
 
 @pytest.mark.parametrize("width", [80, 120, 140])
@@ -70,7 +77,7 @@ def test_no_line_is_wider_than_the_terminal_and_the_brand_stays_readable(width):
 def test_many_buckets_become_a_short_sparkline_that_says_so():
     hours = [SimpleNamespace(bucket_at=START + timedelta(hours=hour), event_count=float(hour)) for hour in range(168)]
     row = trend(1, 1, [1, 2], bucket="hour", buckets=hours)
-    text = _printed(ui.print_trends, [row], 25, width=80)
+    text = _printed(ui.print_trends, [row], "users", 25, width=80)
     assert max(map(len, text.splitlines())) <= 80
     assert "the mean of 14 buckets of one hour, from 1 Nov 00:00 to 7 Nov 23:00" in " ".join(text.split())
 
@@ -81,7 +88,7 @@ def test_a_sparkline_tells_nothing_from_little():
 
 
 def test_a_product_without_events_in_its_first_bucket_is_new():
-    text = _printed(ui.print_trends, [trend(1, 5, [0, 0, 3, 9, 9, 9, 9])], 25)
+    text = _printed(ui.print_trends, [trend(1, 5, [0, 0, 3, 9, 9, 9, 9])], "users", 25)
     assert " new " in text
     assert words.reason(recommendation(USER, 1, trend(1, 5, [0, 9]))).startswith("new in 7 days, trend no. 1")
 
@@ -124,9 +131,11 @@ def test_how_long_ago_is_rounded_down_to_one_unit(elapsed, words_for_it):
 def test_empty_results_say_what_to_do():
     assert (
         "No product reached min_events = 25 in this range: lower it with --min-events, or ask for a longer range."
-        in (_printed(ui.print_trends, [], 25))
+        in (_printed(ui.print_trends, [], "events", 25))
     )
-    assert "No product reached the minimum of events in this range" in _printed(ui.print_trends, [], None)
+    assert "reached the minimum of events in this range" in _printed(ui.print_trends, [], "events", None)
+    one_user = " ".join(_printed(ui.print_trends, [], "users", None).split())
+    assert "reached the minimum of distinct users with two users in one bucket in this range" in one_user
     assert "run batch_brands.py or speed_stream.py" in _printed(ui.print_brands, [], 50)
     assert "set fallback = true" in _printed(ui.print_recommendations, [])
 

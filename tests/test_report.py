@@ -133,7 +133,7 @@ def test_counts_that_differ_are_marked():
 
 def test_an_empty_run_explains_itself():
     page = Page(render(summary(trends=[], brands=[], recommendations=[], counts=Counts(), seconds={})))
-    assert "No product reached min_events = 25 in this range" in page.text
+    assert "No product reached min_events = 25 with two users in one bucket in this range" in page.text
     assert "No user has met a brand yet" in page.text
     assert "set fallback = true" in page.text
     assert page.charts == {}

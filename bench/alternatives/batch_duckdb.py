@@ -47,8 +47,12 @@ SELECT user_id, list_transform(
 ) WHERE brand IS NOT NULL GROUP BY user_id
 """
 
-_BUCKETS = ", ".join(f"coalesce(sum(event_count) FILTER (i = {i}), 0.0) AS c{i}" for i in range(_DAYS))
-_ADJUSTED = ", ".join(f"c{i} / level[{i + 1}]" for i in range(_DAYS))
+_BUCKETS = ", ".join(
+    f"coalesce(sum({count}) FILTER (i = {i}), 0.0) AS {letter}{i}"
+    for letter, count in (("c", "event_count"), ("u", "user_count"))
+    for i in range(_DAYS)
+)
+_ADJUSTED = ", ".join(f"u{i} / level[{i + 1}]" for i in range(_DAYS))
 _WINDOWS = f"""
 WITH windows AS (SELECT DISTINCT event_date - {_DAYS - 1} AS first FROM product_activity WINDOW_CONDITION),
 in_windows AS (
@@ -56,19 +60,21 @@ in_windows AS (
     FROM product_activity JOIN windows ON event_date BETWEEN first AND first + {_DAYS - 1}
 ),
 shop AS (
-    SELECT first, list(total / mean ORDER BY i) AS level, least(greatest(any_value(mean) / 1000, 1), 20) AS a FROM (
-        SELECT first, i, sum(event_count) AS total, avg(sum(event_count)) OVER (PARTITION BY first) AS mean
+    SELECT first, list(total / mean ORDER BY i) AS level, least(greatest(any_value(mean) / 1000, 1), 10) AS a FROM (
+        SELECT first, i, sum(user_count) AS total, avg(sum(user_count)) OVER (PARTITION BY first) AS mean
         FROM in_windows GROUP BY first, i
     ) GROUP BY first
 ),
 products AS (
-    SELECT first, product_id, sum(event_count) AS event_count, sum(user_count) AS user_count, {_BUCKETS},
+    SELECT first, product_id, sum(event_count) AS event_count, sum(user_count) AS user_count,
+        max(user_count) AS most_users, {_BUCKETS},
         max_by(brand, i) FILTER (brand IS NOT NULL) AS brand,
         max_by(category_code, i) FILTER (category_code IS NOT NULL) AS category_code
     FROM in_windows GROUP BY first, product_id
 ),
 adjusted AS (
-    SELECT *, [{_ADJUSTED}] AS adj FROM products JOIN shop USING (first) WHERE event_count >= 3 * a
+    SELECT *, [{_ADJUSTED}] AS adj FROM products JOIN shop USING (first)
+    WHERE user_count >= 8 * a AND most_users > 1
 ),
 scored AS (
     SELECT *, list_sum(adj[{_DAYS - _RECENT + 1}:]) AS r, list_sum(adj[:{_DAYS - _RECENT}]) AS b,
@@ -82,7 +88,7 @@ judged AS (
     FROM scored
 )
 SELECT first AS window_from, first + {_DAYS} AS window_to,
-    row_number() OVER (PARTITION BY first ORDER BY trend_score DESC, event_count DESC, product_id) AS rank,
+    row_number() OVER (PARTITION BY first ORDER BY trend_score DESC, user_count DESC, product_id) AS rank,
     product_id, brand, category_code, [{", ".join(f"c{i}" for i in range(_DAYS))}] AS buckets, event_count, user_count,
     CASE WHEN c0 > 0 THEN 100 * (c{_DAYS - 1} - c0) / c0 END AS total_pct_increase, c0 = 0 AS is_new, trend_score,
     100 * (exp(trend_score) - 1) AS growth_pct, z,

@@ -135,17 +135,22 @@ def _latest(name: str, time: str) -> pl.Expr:
 def _trends(counts: pl.LazyFrame, days: list[object]) -> pl.LazyFrame:
     """Rank the products of one window of days that all have events."""
     in_window = counts.filter(pl.col("event_date").is_between(days[0], days[-1]))
-    total = in_window.group_by("event_date").agg(pl.col("event_count").sum().cast(pl.Float64)).collect()
+    total = in_window.group_by("event_date").agg(pl.col("user_count").sum().cast(pl.Float64)).collect()
     totals = dict(total.iter_rows())
     mean = sum(totals.values()) / _DAYS
-    smoothing = min(max(mean / 1_000, 1), 20)
-    on = [pl.col("event_count").filter(pl.col("event_date") == day).sum().cast(pl.Float64) for day in days]
+    smoothing = min(max(mean / 1_000, 1), 10)
+    by_day = {
+        f"{letter}{place}": pl.col(count).filter(pl.col("event_date") == day).sum().cast(pl.Float64)
+        for letter, count in (("c", "event_count"), ("u", "user_count"))
+        for place, day in enumerate(days)
+    }
     products = in_window.group_by("product_id").agg(
-        *(count.alias(f"c{place}") for place, count in enumerate(on)),
         *(_latest(name, "event_date") for name in ("brand", "category_code")),
         pl.col("event_count", "user_count").sum(),
+        pl.col("user_count").max().alias("most_users"),
+        **by_day,
     )
-    adjusted = [pl.col(f"c{place}") * (mean / totals[day]) for place, day in enumerate(days)]
+    adjusted = [pl.col(f"u{place}") * (mean / totals[day]) for place, day in enumerate(days)]
     h, m = _RECENT, _DAYS - _RECENT
     r, b, a = pl.col("r"), pl.col("b"), smoothing
     average = pl.concat_list(adjusted).list.mean()
@@ -155,12 +160,12 @@ def _trends(counts: pl.LazyFrame, days: list[object]) -> pl.LazyFrame:
     first, last = pl.col("c0"), pl.col(f"c{_DAYS - 1}")
     z = pl.col("z")
     return (
-        products.filter(pl.col("event_count") >= 3 * smoothing)
+        products.filter((pl.col("user_count") >= 8 * smoothing) & (pl.col("most_users") > 1))
         .with_columns(pl.sum_horizontal(adjusted[-h:]).alias("r"), pl.sum_horizontal(adjusted[:m]).alias("b"))
         .with_columns(
             ((r / h + a) / (b / m + a)).log().alias("trend_score"), ((r - expected) / variance.sqrt()).alias("z")
         )
-        .sort("trend_score", "event_count", "product_id", descending=[True, True, False])
+        .sort("trend_score", "user_count", "product_id", descending=[True, True, False])
         .head(_TOP)
         .select(
             pl.lit(days[0]).alias("window_from"),

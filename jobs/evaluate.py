@@ -1,0 +1,28 @@
+"""Evaluation: how good the rules are, on data where the answer is known."""
+
+from argparse import RawDescriptionHelpFormatter
+
+from lambda_spark import cli
+from lambda_spark.evaluation import evaluate_trends
+
+PARTS = {
+    "trends": evaluate_trends,
+}
+
+
+def main() -> None:
+    """Parse the options and run the part that was asked for."""
+    options = cli.parser(__doc__)
+    parts = options.add_subparsers(metavar="PART", required=True)
+    for name, part in PARTS.items():
+        first_line = str(part.__doc__).splitlines()[0]
+        kind = parts.add_parser(
+            name, help=first_line, description=part.__doc__, formatter_class=RawDescriptionHelpFormatter
+        )
+        part.add_options(kind)
+    args = options.parse_args()
+    args.run(args)
+
+
+if __name__ == "__main__":
+    cli.run(main)

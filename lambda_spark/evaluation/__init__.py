@@ -1,0 +1,1 @@
+"""How good the rules are, on data where the answer is known."""

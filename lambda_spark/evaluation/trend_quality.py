@@ -1,0 +1,94 @@
+"""How well a ranking finds planted trends: precision and recall of its best 20 and 100, week by week.
+
+Rankings are tuned on the weeks of some seeds and reported on those of others.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import product
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from lambda_spark.evaluation.planted_shops import KINDS, LARGE, SMALL, Condition, Shop
+from lambda_spark.evaluation.planted_weeks import count_visits, draw_week, product_kinds
+from lambda_spark.evaluation.trend_rules import Ranking
+
+DEPTHS = (20, 100)
+MEASURES = tuple(f"{measure}_at_{depth}" for depth in DEPTHS for measure in ("precision", "recall"))
+
+_GROWTHS, _SHAPES, _DISPERSIONS = (1.5, 2.0, 3.0), ("sudden", "slow"), (0.0, 0.05, 0.1, 0.15)
+_SPAM_AND_SALE = ((False, False), (True, False), (False, True), (True, True))
+# A week of the large shop takes two seconds: it is tuned on some of the conditions, which have all values among them.
+_EVERY = 5
+
+
+class PlannedWeek(NamedTuple):
+    """A week to draw."""
+
+    shop: Shop
+    seed: int
+    condition: Condition
+
+
+def conditions() -> list[Condition]:
+    """Return 24 conditions: all of growth, shape and dispersion; spam and sale take turns, a Latin square."""
+    planted = list(product(_GROWTHS, _SHAPES, _DISPERSIONS))
+    turns = [_SPAM_AND_SALE[(place + place // len(_SPAM_AND_SALE)) % len(_SPAM_AND_SALE)] for place in range(24)]
+    return [Condition(*parts, *turn) for parts, turn in zip(planted, turns, strict=True)]
+
+
+def tuning_weeks() -> list[PlannedWeek]:
+    """Return the weeks that settings are tuned on: seeds 1 to 3."""
+    planned = {SMALL: conditions(), LARGE: conditions()[::_EVERY]}
+    return [PlannedWeek(shop, seed, each) for shop, chosen in planned.items() for seed in (1, 2, 3) for each in chosen]
+
+
+def report_weeks() -> list[PlannedWeek]:
+    """Return the weeks that are reported: seeds 11 to 15 of the small shop, 11 and 12 of the large one."""
+    seeds = {SMALL: range(11, 16), LARGE: range(11, 13)}
+    return [PlannedWeek(shop, seed, each) for shop in seeds for seed in seeds[shop] for each in conditions()]
+
+
+def evaluate(
+    weeks: Iterable[PlannedWeek], rankings: Mapping[str, Ranking], on_progress: Callable[[int, int], None]
+) -> pd.DataFrame:
+    """Rank the products of each week. One row per (week, ranking), as `score` returns it.
+
+    `on_progress` is told how many of all weeks are done.
+    """
+    planned, rows = list(weeks), []
+    for done, week in enumerate(planned, start=1):
+        drawn = draw_week(*week[::2], week.seed)
+        activity, kinds = count_visits(drawn), product_kinds(drawn)
+        about = {"shop": week.shop.name, "seed": week.seed, **week.condition._asdict()}
+        rows += [{**about, "ranking": name, **score(rank(activity), kinds)} for name, rank in rankings.items()]
+        on_progress(done, len(planned))
+    return pd.DataFrame(rows)
+
+
+def score(found: list[int], kinds: Mapping[int, str]) -> dict[str, Any]:
+    """Return precision, recall and what was found, at each depth; `kinds` says by product_id what was planted.
+
+    Precision is the share of trends among the places asked for: a place that is left empty counts as a miss.
+    """
+    planted = sum(kind == "trend" for kind in kinds.values())
+    figures: dict[str, Any] = {"planted": planted}
+    for depth in DEPTHS:
+        seen = [kinds.get(product_id, "none") for product_id in found[:depth]]
+        counts = {kind: seen.count(kind) for kind in (*KINDS, "none")}
+        figures[f"precision_at_{depth}"] = counts["trend"] / depth
+        figures[f"recall_at_{depth}"] = counts["trend"] / planted
+        figures[f"found_at_{depth}"] = counts
+    return figures
+
+
+def with_spread(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Average each measure. One row per value of `by`; beside each measure, `_spread` is half the range of the seeds.
+
+    Each seed has the same conditions, so its mean is one draw of the figure.
+    """
+    measures = list(MEASURES)
+    by_seed = rows.groupby([*by, "seed"], sort=False)[measures].mean()
+    of_seeds = by_seed.groupby(by, sort=False)
+    spread = (of_seeds.max() - of_seeds.min()) / 2
+    return of_seeds.mean().join(spread.add_suffix("_spread")).reset_index()
