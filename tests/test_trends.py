@@ -19,11 +19,11 @@ from pyspark.sql import DataFrame, Row, SparkSession
 
 from lambda_spark import tables
 from lambda_spark.activity import bucket_activity, product_activity
+from lambda_spark.merged_activity import with_bucket_at
 from lambda_spark.pipelines import ingest_files
 from lambda_spark.schemas import BUCKET_ACTIVITY, TRENDS
 from lambda_spark.synthetic import planted_product_ids, write_month
 from lambda_spark.time_ranges import DayHeld, TimeRange, default_windows, parse_bucket, parse_instant
-from lambda_spark.trend_windows import with_bucket_at
 from lambda_spark.trends import TrendRule, trends
 from lambda_spark.window_counts import INSTANT
 
