@@ -16,6 +16,7 @@ from sample_run import END, START, USER, recommendation, summary, trend, user_br
 
 from lambda_spark import console as ui
 from lambda_spark import export, words
+from lambda_spark.differences import Difference, print_difference
 from lambda_spark.summary import Counts
 from lambda_spark.terminal import sparkline
 
@@ -193,8 +194,9 @@ def test_a_path_is_printed_on_one_line_so_that_it_can_be_copied(tmp_path):
 def test_json_and_csv_give_back_the_rows():
     rows = summary().recommendations
     for_json, for_csv = io.StringIO(), io.StringIO(newline="")
-    export.write_json(rows, for_json)
-    export.write_csv(rows, for_csv)
+    told = {"as_of": END, "batch_upto": None}
+    export.write_json(rows, told, for_json)
+    export.write_csv(rows, told, for_csv)
     from_json = json.loads(for_json.getvalue())
     from_csv = list(csv.DictReader(io.StringIO(for_csv.getvalue(), newline="")))
     assert [item["user_id"] for item in from_json] == [USER, 77]
@@ -202,6 +204,8 @@ def test_json_and_csv_give_back_the_rows():
     assert (
         [item["brand"] for item in from_json] == [item["brand"] for item in from_csv] == ["norrvik", "tessel & söhne"]
     )
+    assert {(item["as_of"], item["batch_upto"]) for item in from_json} == {("2019-11-08T00:00:00Z", None)}
+    assert {(item["as_of"], item["batch_upto"]) for item in from_csv} == {("2019-11-08T00:00:00Z", "")}
     assert "söhne" in for_json.getvalue()
     for item, row in zip(from_json, rows, strict=True):
         assert datetime.fromisoformat(item["window_to"].replace("Z", "+00:00")) == row.window_to
@@ -215,17 +219,31 @@ def test_unknown_values_and_awkward_text_survive_both_formats():
     brand = 'a "b", c\nd'
     row = recommendation(USER, 1, trend(1, 1, [0, 1], brand=brand), brand_position=None, brand_last_seen_at=None)
     for_json, for_csv = io.StringIO(), io.StringIO(newline="")
-    export.write_json([row], for_json)
-    export.write_csv([row], for_csv)
+    export.write_json([row], {}, for_json)
+    export.write_csv([row], {}, for_csv)
     assert json.loads(for_json.getvalue())[0]["total_pct_increase"] is None
     assert json.loads(for_json.getvalue())[0]["brand"] == brand
     [back] = csv.DictReader(io.StringIO(for_csv.getvalue(), newline=""))
     assert (back["brand"], back["brand_position"]) == (brand, "")
 
 
+def test_how_far_an_answer_reaches_and_whether_two_ways_agree():
+    same, other = (Difference("Counts", ("stored", "computed"), 3, only) for only in (([], []), ([{"user_id": 7}], [])))
+    shown = [_printed(ui.print_reach, None, END), *(_printed(print_difference, each) for each in (same, other))]
+    assert [line.strip() for line in "".join(shown).splitlines() if line.strip()] == [
+        "Batch layer up to no event; newest event seen: 2019-11-08 00:00:00 UTC.",
+        "✓ Counts: 3 rows are equal.",
+        "✗ Counts: 3 rows, not all equal.",
+        "Only stored",
+        "user_id",
+        "7",
+        "Only computed: no rows",
+    ]
+
+
 def test_no_recommendations_are_an_empty_array():
     stream = io.StringIO()
-    export.write_json([], stream)
+    export.write_json([], {}, stream)
     assert json.loads(stream.getvalue()) == []
 
 

@@ -29,12 +29,13 @@ from lambda_spark.evaluation.trend_quality import (
 )
 from lambda_spark.evaluation.trend_rules import rankings, variants
 from lambda_spark.evaluation.trend_tables import print_report, print_tuning
+from lambda_spark.merged_activity import with_bucket_at
 from lambda_spark.pipelines import ingest_files
 from lambda_spark.schemas import EVENT_COLUMNS
 from lambda_spark.settings import load_settings
 from lambda_spark.synthetic import write_events
 from lambda_spark.time_ranges import DAY
-from lambda_spark.trend_windows import trend_rule, with_bucket_at
+from lambda_spark.trend_windows import trend_rule
 from lambda_spark.trends import trends
 
 TINY = Shop("tiny", 3_000, 2_000, 800)
