@@ -16,7 +16,13 @@ from lambda_spark import tables
 from lambda_spark.brand_state import COVERED
 from lambda_spark.checkpoints import Offsets
 from lambda_spark.settings import BrandSettings
-from lambda_spark.tables import LIVE_ACTIVITY, PRODUCT_ACTIVITY, RECENT_BRANDS, USER_BRANDS, Table
+from lambda_spark.tables import (
+    LIVE_ACTIVITY,
+    PRODUCT_ACTIVITY,
+    RECENT_BRANDS,
+    USER_BRANDS,
+    Table,
+)
 
 # The keys of the lineage of a batch view: how far it covers the topic, and by which rule.
 COVERS, RULE = "covers", "rule"
@@ -50,6 +56,20 @@ def held_from(lineage: Mapping[str, Any] | None, topic: str) -> Held:
     """Return from where on the realtime views hold the topic, by what a micro-batch's commit says."""
     held = (lineage or {}).get(_HELD, {}) if topic_of(lineage) == topic else {}
     return {name: _offsets(offsets) for name, offsets in held.items()}
+
+
+def held_by(root: str, topic: str, log: int | None = None) -> Held:
+    """Return from where on the realtime views hold the topic, by the newest commit of `recent_brands`, or a version."""
+    held = held_from(tables.lineage_of(root, RECENT_BRANDS, log), topic)
+    # A `live_activity` that was lost and made anew said so when it was made.
+    anew = held_from(tables.lineage_of(root, LIVE_ACTIVITY), topic).get(LIVE_ACTIVITY.name, {})
+    return {name: further(offsets, anew) if name == LIVE_ACTIVITY.name else offsets for name, offsets in held.items()}
+
+
+def live_from_now_on(root: str, topic: str) -> dict[str, Any] | None:
+    """Return what the first commit of `live_activity` has to say: what was read before it is made, it does not hold."""
+    reached = offsets_of(tables.lineage_of(root, RECENT_BRANDS), topic)
+    return speed_lineage(topic, reached, {LIVE_ACTIVITY.name: reached}) if reached else None
 
 
 def covered_offsets(root: str, topic: str, brands: BrandSettings) -> Held:

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-from pyarrow.dataset import Dataset
+from pyarrow.dataset import Dataset, dataset
 
 from lambda_spark import parsing, tables
 from lambda_spark.checkpoints import Offsets
 from lambda_spark.event_files import EventFile, open_files
-from lambda_spark.handover import further, held_from, is_within, offsets_of, topic_of
+from lambda_spark.handover import further, held_by, is_within, offsets_of, topic_of
 from lambda_spark.live_events import LIVE_COLUMNS, LIVE_EVENTS
 from lambda_spark.tables import EVENTS, LIVE_ACTIVITY, RECENT_BRANDS
 
@@ -87,9 +87,11 @@ def open_live(root: str) -> LiveView | None:
     topic = topic_of(log)
     if topic is None:
         return None
-    held = held_from(log, topic)
+    held, reached = held_by(root, topic, version), offsets_of(log, topic)
     events, brands = (held.get(view.name, {}) for view in (LIVE_ACTIVITY, RECENT_BRANDS))
-    return LiveView(topic, events, brands, offsets_of(log, topic), tables.open_dataset(root, LIVE_ACTIVITY), version)
+    if not tables.exists(root, LIVE_ACTIVITY):
+        return LiveView(topic, reached, brands, reached, dataset(LIVE_EVENTS.empty_table()), version)
+    return LiveView(topic, events, brands, reached, tables.open_dataset(root, LIVE_ACTIVITY), version)
 
 
 def known_events(root: str, live: LiveView | None, view_version: int | None = None) -> KnownEvents:

@@ -24,10 +24,15 @@ def brands_as_of(
     Where the instant lies past the newest event of all, and the views hold all that is known, they have the answer;
     else it is computed from what is known. Both are the same.
     """
-    newest = newest_at(root, known)
-    if newest is not None and newest < as_of and do_views_hold(root, brands, live, known):
+    if is_present(root, known, as_of) and do_views_hold(root, brands, live, known):
         return merged_views(spark, root, brands.limit, live)
     return computed_brands(spark, brands, known, as_of)
+
+
+def is_present(root: str, known: KnownEvents, as_of: datetime) -> bool:
+    """Say whether an instant lies past the newest event that is known."""
+    newest = newest_at(root, known)
+    return newest is not None and newest < as_of
 
 
 def computed_brands(spark: SparkSession, brands: BrandSettings, known: KnownEvents, as_of: datetime) -> DataFrame:

@@ -24,7 +24,7 @@ from lambda_spark import (
     verification,
     views,
 )
-from lambda_spark.checkpoints import batch_offsets, count_between, first_offsets
+from lambda_spark.checkpoints import batch_offsets, count_between
 from lambda_spark.differences import Difference
 from lambda_spark.file_ranges import plan_ranges
 from lambda_spark.files import check_event_file, file_id
@@ -100,18 +100,18 @@ def speed_stream(spark: SparkSession, settings: Settings, available_now: bool, w
     check_topic(settings.kafka.bootstrap_servers, settings.kafka.topic)
     speed, root, checkpoint = settings.speed, settings.data_root, counts.speed_checkpoint(settings.data_root)
     topic = settings.kafka.topic
-    _create(spark, root, REALTIME_VIEWS)
+    tables.create(spark, root, LIVE_ACTIVITY, handover.live_from_now_on(root, topic))
+    tables.create(spark, root, RECENT_BRANDS)
+    held = handover.held_by(root, topic)
     messages = kafka_source.stream_messages(spark, settings.kafka, speed.max_messages_per_trigger)
     combined = combining.combine_messages(messages, speed.shards, settings.brands.event_types)
     updated = brand_state.update_brand_state(combined, settings.brands.limit)
 
-    held = handover.held_from(tables.lineage_of(root, RECENT_BRANDS), topic)
-
     def append(packed: DataFrame, batch_id: int) -> None:
         nonlocal held
-        held = held or {view.name: first_offsets(checkpoint) for view in REALTIME_VIEWS}
-        held = handover.drop_covered(spark, root, topic, settings.brands, held)
         start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
+        held = {view.name: start for view in REALTIME_VIEWS} | held
+        held = handover.drop_covered(spark, root, topic, settings.brands, held)
         rows = speed_views.view_maker(batch_id, topic, end, held[LIVE_ACTIVITY.name])
         writer, lineage = f"speed/{streams.query_id(checkpoint)}", handover.speed_lineage(topic, end, held)
         if not commits.append_once(packed, rows, root, REALTIME_VIEWS, writer, batch_id, lineage):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import reduce
 from typing import Any, NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
@@ -14,7 +15,7 @@ from lambda_spark.handover import RULE
 from lambda_spark.known_days import Boundary, boundary, known_days
 from lambda_spark.known_events import KnownEvents, LiveView, open_live
 from lambda_spark.merged_activity import KnownCounts, known_counts
-from lambda_spark.merged_brands import brands_as_of, computed_brands, do_views_hold
+from lambda_spark.merged_brands import brands_as_of, computed_brands, do_views_hold, is_present
 from lambda_spark.parquet_files import MakeRows
 from lambda_spark.recommendations import RecommendationRule, recommender
 from lambda_spark.schemas import COUNTED_COLUMNS
@@ -80,9 +81,10 @@ def ask(
     notes = [*request.notes, *known.notes]
     if as_of and as_of < request.range.end:
         notes.insert(0, f"Answered as of {format_instant(as_of)}: what came after it is not counted.")
-    if not do_views_hold(root, settings.brands, knowledge.live, known):
+    moment = as_of or request.range.end
+    if is_present(root, known, moment) and not do_views_hold(root, settings.brands, knowledge.live, known):
         notes.append(f"The views of brands do not hold all events: run {USER_BRANDS.written_by} to be answered faster.")
-    return Question(request._replace(notes=tuple(notes)), as_of or request.range.end, users)
+    return Question(request._replace(notes=tuple(notes)), moment, users)
 
 
 def answer_of(root: str, question: Question, knowledge: Knowledge) -> Answer:
@@ -178,10 +180,10 @@ def _stored_trends(settings: Settings, question: Question, counts: KnownCounts) 
 
 def _known_rows(spark: SparkSession, root: str, known: KnownEvents) -> DataFrame:
     """Return all known events, with the columns that are counted."""
-    later = spark.createDataFrame(known.later.select(COUNTED_COLUMNS))
-    if known.version is None:
-        return later
-    return tables.read(spark, root, EVENTS, known.version).select(*COUNTED_COLUMNS).unionByName(later)
+    parts = [tables.read(spark, root, EVENTS, known.version)] if known.version is not None else []
+    if known.later:
+        parts.append(spark.createDataFrame(known.later))
+    return reduce(DataFrame.unionByName, [part.select(*COUNTED_COLUMNS) for part in parts])
 
 
 def _check_known(all_events: DataFrame, users: Sequence[int]) -> None:

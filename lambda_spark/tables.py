@@ -1,13 +1,14 @@
 """The Delta tables by name under one root: made, read, and asked what they were computed from."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import deltalake
 import pyarrow as pa
 import pyarrow.compute as pc
+from deltalake.transaction import CommitProperties
 from pyarrow.dataset import Dataset, dataset
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
@@ -57,13 +58,23 @@ def exists(root: str, table: Table) -> bool:
     return deltalake.DeltaTable.is_deltatable(path_of(root, table))
 
 
-def create(spark: SparkSession, root: str, table: Table) -> None:
-    """Make the table where there is none, so that its columns are the contract's and not the first writer's."""
+def create(spark: SparkSession, root: str, table: Table, lineage: Mapping[str, Any] | None = None) -> None:
+    """Make the table where there is none, so that its columns are the contract's and not the first writer's.
+
+    Its first commit tells the lineage, if there is one.
+    """
     if exists(root, table):
         return
     schema = to_arrow_schema(spark.createDataFrame([], table.columns).schema, timezone="UTC")
     properties = _LOG_PROPERTIES if table.is_log else {}
-    deltalake.DeltaTable.create(path_of(root, table), schema, "ignore", table.partitioned_by, configuration=properties)
+    deltalake.DeltaTable.create(
+        path_of(root, table),
+        schema,
+        "ignore",
+        table.partitioned_by,
+        configuration=properties,
+        commit_properties=CommitProperties({"userMetadata": json.dumps(lineage)}) if lineage else None,
+    )
 
 
 def read(spark: SparkSession, root: str, table: Table, version: int | None = None) -> DataFrame:

@@ -1,6 +1,7 @@
 """What `user_brands` covers leaves the speed layer, and nobody's brands change by it."""
 
 import shutil
+from datetime import datetime, timezone
 from itertools import chain
 
 import pytest
@@ -19,6 +20,7 @@ from lambda_spark.sightings import unpack
 from lambda_spark.tables import RECENT_BRANDS, USER_BRANDS
 
 LIMIT = 5
+NOW = datetime(2020, 3, 9, tzinfo=timezone.utc)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def state(spark: SparkSession, settings: Settings) -> list[dict[str, int]]:
 def everybody(spark: SparkSession, settings: Settings) -> Lists:
     """Return the brands that an answer of today is given from."""
     knowledge = serving.know(settings.data_root)
-    question = serving.ask(settings, knowledge, None, None, ())
+    question = serving.ask(settings, knowledge, None, NOW, ())
     return lists_of(serving.known_brands(spark, settings, question))
 
 
@@ -129,7 +131,7 @@ def test_where_a_batch_view_is_lost_the_brands_come_from_the_events_and_it_is_to
     before = everybody(spark, run)
     shutil.rmtree(tables.path_of(run.data_root, USER_BRANDS))
     assert not is_whole(run)
-    assert "run jobs/batch_brands.py" in pipelines.recommend(spark, run).request.notes[-1]
+    assert "run jobs/batch_brands.py" in pipelines.recommend(spark, run, as_of=NOW).request.notes[-1]
     assert everybody(spark, run) == before
     pipelines.batch_brands(spark, run)
     assert is_whole(run)

@@ -159,6 +159,20 @@ def test_a_stream_that_began_anew_counts_nothing_twice(
     assert counted(spark, settings) == recomputed(spark, settings, shop_days(range(1, 5)), tmp_path)
 
 
+def test_a_live_view_that_is_lost_is_a_hole_until_ingest_has_gone_on(
+    spark: SparkSession, run: Settings, tmp_path: Path
+) -> None:
+    settings = run.model_copy(update={"data_root": str(tmp_path / "data")})
+    shutil.copytree(run.data_root, settings.data_root)
+    root = settings.data_root
+    shutil.rmtree(tables.path_of(root, LIVE_ACTIVITY))
+    for _ in range(2):
+        assert "in neither `events` nor live_activity" in known_counts(root, open_live(root)).events.notes[0]
+        pipelines.speed_stream(spark, settings, available_now=True)
+    pipelines.ingest_topic(spark, settings, available_now=True)
+    assert counted(spark, settings) == recomputed(spark, settings, shop_days(range(1, 5)), tmp_path)
+
+
 def test_a_hole_between_both_is_told(spark: SparkSession, run: Settings) -> None:
     root = run.data_root
     shutil.rmtree(tables.path_of(root, PRODUCT_ACTIVITY))
