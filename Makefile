@@ -1,6 +1,6 @@
 # The two commands that matter: `make recommend` and `make test`. Each sets up what it needs first.
 .DEFAULT_GOAL := help
-.PHONY: help setup ready recommend month test lint bench bench-quick broker broker-stop cluster cluster-stop s3 package clean lock
+.PHONY: help setup ready recommend month test lint evaluation bench bench-quick broker broker-stop cluster cluster-stop s3 package clean lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -22,7 +22,7 @@ recommend: ready  ## Run the whole pipeline and show recommendations; EVENTS=FIL
 month: ready  ## Generate a month of 67.5 million events, 9 GB, in data/month; ROWS=NUMBER for a smaller one
 	@$(BIN)/python -m lambda_spark.month $(if $(ROWS),--events $(ROWS))
 
-test: ready .venv/.dev  ## Run all tests, on real Spark, Delta and Kafka
+test: ready .venv/.dev .venv-evaluation/.ready  ## Run all tests, on real Spark, Delta and Kafka
 	@$(BIN)/python -m pytest
 
 lint: ready .venv/.dev  ## Check style, types and the layers
@@ -30,6 +30,9 @@ lint: ready .venv/.dev  ## Check style, types and the layers
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+evaluation: ready .venv-evaluation/.ready  ## Judge what is recommended, as docs/evaluation.md shows it; some minutes
+	@$(BIN)/python jobs/evaluate.py recommendations
 
 bench: ready .venv/.bench  ## Measure beside the alternatives and write docs/benchmarks.md, some hours; ONLY="speed ingest" for a part
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
@@ -82,6 +85,7 @@ lock:  ## Lock the packages again after a change in pyproject.toml (needs uv)
 	$(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
 	$(LOCK) --group bench-streams -o requirements/bench-streams.txt
 	$(LOCK) --group bench-flink -o requirements/bench-flink.txt
+	$(LOCK) --group evaluation -o requirements/evaluation.txt
 
 .venv/.run: requirements/run.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
@@ -99,4 +103,10 @@ lock:  ## Lock the packages again after a change in pyproject.toml (needs uv)
 
 .venv/.bench: requirements/bench.txt .venv/.run
 	@$(PIP) install --require-hashes -r requirements/bench.txt
+	@touch $@
+
+.venv-evaluation/.ready: requirements/evaluation.txt
+	@echo "Installing what judges recommendations into .venv-evaluation (once, about a minute) ..."
+	@$(PYTHON) -m venv --clear .venv-evaluation
+	@.venv-evaluation/bin/python -m pip --disable-pip-version-check -qq install --require-hashes -r requirements/evaluation.txt
 	@touch $@

@@ -1,0 +1,1 @@
+"""How good are the answers? Judged on what happened afterwards, or on what was planted."""
