@@ -20,6 +20,9 @@ from lambda_spark.schemas import RECOMMENDATION_COLUMNS
 
 _EVIDENCE = ("window_from", "window_to", "product_id", "brand", "trend_rank", "trend_score", "total_pct_increase")
 
+# SQL of whether a product is left out because of an event of the window.
+IS_LEFT_OUT = {"purchased": "event_type = 'purchase'", "seen": "true", "none": "false"}
+
 Places = NDArray[np.int64]
 
 
@@ -93,8 +96,7 @@ def recommend_to(users: pa.RecordBatch, candidates: pa.Table, met: pa.Table, rul
 
 def met_products(events: DataFrame, leave_out: str) -> DataFrame:
     """Return what users have met, as far as it is to be left out. One row per (user_id, product_id)."""
-    is_met = {"purchased": F.col("event_type") == "purchase", "seen": F.lit(True), "none": F.lit(False)}[leave_out]
-    return events.where(is_met).select("user_id", "product_id").distinct()
+    return events.where(IS_LEFT_OUT[leave_out]).select("user_id", "product_id").distinct()
 
 
 def _matches(candidates: pa.Table, lists: pa.ListArray) -> _Offers:

@@ -1,26 +1,39 @@
-"""What is known at a cut, and what is to be recommended: read from the master dataset by the product's own rules.
+"""What is known at a cut, and what is to be recommended: read from the master dataset.
 
-No event at or after t gets into anything but `truth`: windows and histories end before t, and everybody's brands are
-recomputed as they stood at t.
+No event at or after t gets into anything but `truth` and who is judged: windows and histories end before t, and
+everybody's brands are recomputed as they stood at t.
 """
 
-from datetime import datetime
 from typing import NamedTuple
 
+import duckdb
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from lambda_spark import tables, trend_windows, views
-from lambda_spark.activity import filter_range
-from lambda_spark.brands import normalised_brand
+from lambda_spark.brands import normalised_brand_sql
 from lambda_spark.evaluation.splits import Cut
-from lambda_spark.recommendations import met_products
+from lambda_spark.event_files import open_files
+from lambda_spark.recommendations import IS_LEFT_OUT
 from lambda_spark.settings import Settings
-from lambda_spark.tables import EVENTS
+from lambda_spark.time_ranges import UTC
 
-# So many users are judged at a cut at most: the interval of a rate is then below half a percent.
+# So many users are judged at a cut at most: the interval of a rate is then below one percent.
 _MOST_USERS = 20_000
+
+_JUDGED = f"""
+    SELECT user_id FROM (SELECT DISTINCT user_id FROM later) SEMI JOIN history USING (user_id)
+    ORDER BY md5(CAST(user_id AS VARCHAR)) LIMIT {_MOST_USERS}
+"""
+_PRODUCTS = f"""
+    SELECT product_id, max_by(brand, (newest, brand)) FILTER (brand IS NOT NULL) AS brand,
+        CAST(sum(window_count) AS BIGINT) AS window_count, CAST(sum(history_count) AS BIGINT) AS history_count
+    FROM (SELECT product_id, {normalised_brand_sql("brand")} AS brand, newest, window_count, history_count
+        FROM (SELECT product_id, brand, max(event_time) AS newest, count(*) FILTER (in_window) AS window_count,
+            count(*) AS history_count FROM history GROUP BY ALL))
+    GROUP BY product_id ORDER BY product_id
+"""
 
 
 class Case(NamedTuple):
@@ -37,25 +50,32 @@ class Case(NamedTuple):
 
 def read_case(spark: SparkSession, settings: Settings, cut: Cut) -> Case:
     """Read what the cut needs from the master dataset."""
-    root, t = settings.data_root, cut.judged.start
-    events = tables.read(spark, root, EVENTS)
-    history, window = filter_before(events, t), filter_range(events, cut.window)
-    later = _pairs(filter_range(events, cut.judged))
-    back = later.select("user_id").distinct().join(history, "user_id", "left_semi")
-    judged = back.orderBy(F.xxhash64("user_id"), "user_id").limit(_MOST_USERS).orderBy("user_id").cache()
-
-    def of_judged(rows: DataFrame) -> pa.Table:
-        return rows.join(judged, "user_id", "left_semi").toArrow()
-
-    training = window.groupBy("user_id", "product_id").agg(F.count("*").alias("event_count")).toArrow()
+    root, t, end = settings.data_root, *(instant.astimezone(UTC) for instant in cut.judged)
+    found = duckdb.connect()
+    found.execute("SET TimeZone = 'UTC'")
+    found.register("events", open_files(file for file in tables.event_files(root) if file.day <= end.date()))
+    columns = "user_id, product_id, brand, event_type, event_time"
+    found.execute(f"""
+        CREATE TABLE history AS SELECT {columns}, event_time >= TIMESTAMPTZ '{cut.window.start}' AS in_window
+        FROM events WHERE event_time < TIMESTAMPTZ '{t}'
+    """)
+    found.execute(f"""
+        CREATE TABLE later AS SELECT {columns} FROM events
+        WHERE event_time >= TIMESTAMPTZ '{t}' AND event_time < TIMESTAMPTZ '{end}'
+    """)
+    found.execute(f"CREATE TABLE judged AS {_JUDGED}")
+    judged = found.execute("FROM judged ORDER BY user_id").to_arrow_table()
+    lists = views.brands_as_of(spark, root, settings.brands, t)
+    few = F.broadcast(spark.createDataFrame(judged))
+    left_out = f"in_window AND {IS_LEFT_OUT[settings.recommendations.leave_out]}"
     return Case(
-        judged=judged.toArrow(),
-        lists=of_judged(views.brands_as_of(spark, root, settings.brands, t)),
-        known=of_judged(_pairs(history)),
-        met=of_judged(met_products(window, settings.recommendations.leave_out)),
-        products=_products(history, cut).toArrow(),
-        training=training,
-        truth=of_judged(later),
+        judged=judged,
+        lists=lists.join(few, "user_id", "left_semi").orderBy("user_id").toArrow(),
+        known=_pairs(found, "history SEMI JOIN judged USING (user_id)"),
+        met=_pairs(found, f"history SEMI JOIN judged USING (user_id) WHERE {left_out}"),
+        products=found.execute(_PRODUCTS).to_arrow_table(),
+        training=_pairs(found, "history WHERE in_window", ", count(*) AS event_count"),
+        truth=_pairs(found, "later SEMI JOIN judged USING (user_id)"),
     )
 
 
@@ -65,20 +85,7 @@ def read_trends(spark: SparkSession, settings: Settings, cut: Cut, bucket: str, 
     return trend_windows.compute_trends(spark, settings.data_root, rule, [cut.window], bucket)
 
 
-def filter_before(events: DataFrame, t: datetime) -> DataFrame:
-    """Keep the events before an instant; the condition on event_date lets Delta skip later days."""
-    return events.where((F.col("event_date") <= F.lit(t.date())) & (F.col("event_time") < F.lit(t)))
-
-
-def _pairs(events: DataFrame) -> DataFrame:
-    return events.select("user_id", "product_id").distinct()
-
-
-def _products(history: DataFrame, cut: Cut) -> DataFrame:
-    """Count the products' events. One row per product_id that has any before t; the brand is the newest."""
-    brand = normalised_brand(F.col("brand"))
-    return history.groupBy("product_id").agg(
-        F.max_by(brand, F.struct("event_time", "brand")).alias("brand"),
-        F.count_if(F.col("event_time") >= F.lit(cut.window.start)).alias("window_count"),
-        F.count("*").alias("history_count"),
-    )
+def _pairs(found: duckdb.DuckDBPyConnection, source: str, figures: str = "") -> pa.Table:
+    """Read the pairs of user and product of a source in SQL, in their order."""
+    sql = f"SELECT user_id, product_id{figures} FROM {source} GROUP BY user_id, product_id ORDER BY user_id, product_id"
+    return found.execute(sql).to_arrow_table()

@@ -57,7 +57,7 @@ def score_cut(folder: Path) -> tuple[pd.DataFrame, dict[str, float]]:
 def score_users(recommended: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the metrics of each judged user: those of what is recommended are missing where nothing is."""
     truth, judged = tables["truth"], pd.Index(tables["judged"]["user_id"])
-    metrics = {"hit_rate": HitRate(K), "ndcg": NDCG(K), "precision": Precision(K)}
+    metrics = {"hit_rate": HitRate(K), "ndcg": NDCG(K, divide_by_achievable=True), "precision": Precision(K)}
     found = {name: metric.calc_per_user(recommended, truth).reindex(judged, fill_value=0.0) for name, metric in metrics.items()}
     found["user_coverage"] = pd.Series(judged.isin(recommended["user_id"]).astype(float), judged)
     found["novelty"] = MeanInvUserFreq(K).calc_per_user(recommended, tables["training"]).reindex(judged)
