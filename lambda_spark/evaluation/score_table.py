@@ -8,9 +8,9 @@ from rich.console import Console
 from lambda_spark.terminal import left, print_table, right, say
 
 _LEGEND = (
-    "HR@20: share of the users who met one of the 20 products next; in brackets what 95 % of the bootstrapped samples of "
-    "users hold. Users: share of them who are recommended anything. Catalogue: share of the window's products "
-    "recommended to anybody. Novelty: bits of surprise that a user met the product. Seen: share the user had met before."
+    "HR@20: share of the users who met one of the 20 products next; in brackets what 95 % of the bootstrapped samples "
+    "of users hold. Users: share of them who are recommended anything. Catalogue: share of the window's products that "
+    "anybody is. Novelty: bits of surprise that a user met the product. Seen: share of what the user had met before."
 )
 _GOAL = 1.2
 

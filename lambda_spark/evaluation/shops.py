@@ -1,4 +1,4 @@
-"""The shops that are judged by default, each with a data root of its own below data/evaluation, filled without Kafka."""
+"""The shops judged by default, each with a data root of its own below data/evaluation, filled without Kafka."""
 
 from pathlib import Path
 
