@@ -12,9 +12,14 @@ from lambda_spark.settings import PROJECT_ROOT
 PYTHON = PROJECT_ROOT / ".venv-evaluation" / "bin" / "python"
 
 
+def is_installed() -> bool:
+    """Say whether the environment is there in full."""
+    return (PYTHON.parents[1] / ".ready").exists()
+
+
 def run_elsewhere(script: str, *arguments: str | Path) -> str:
     """Run one of the scripts beside this file there; return what it prints. Raises SetUpError where it cannot."""
-    if not (PYTHON.parents[1] / ".ready").exists():
+    if not is_installed():
         raise SetUpError("What judges recommendations is not installed: run `make .venv-evaluation/.ready`.")
     command = [PYTHON, Path(__file__).with_name(script), *arguments]
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
