@@ -18,7 +18,10 @@ from lambda_spark.schemas import RECOMMENDATIONS, USER_BRANDS
 
 UTC = timezone.utc
 FROM, TO = datetime(2019, 11, 1, tzinfo=UTC), datetime(2019, 11, 8, tzinfo=UTC)
-COLUMNS = "window_from timestamp, window_to timestamp, rank int, product_id bigint, brand string"
+COLUMNS = (
+    "window_from timestamp, window_to timestamp, rank int, product_id bigint, brand string, trend_score double, "
+    "total_pct_increase double, event_count double"
+)
 
 # rank, product, brand, score, increase, events
 TRENDS = [
@@ -39,8 +42,11 @@ INSTANT = pa.timestamp("us", tz="UTC")
 LISTS = pa.list_(pa.struct([("brand", pa.string()), ("last_seen_at", INSTANT)]))
 NOBODY_MET_ANYTHING = pa.table({"user_id": pa.array([], pa.int64()), "product_id": pa.array([], pa.int64())})
 TREND_SCHEMA = pa.schema(
-    [("window_from", INSTANT), ("window_to", INSTANT), ("rank", pa.int32()), ("product_id", pa.int64())]
-    + [("brand", pa.string()), *((name, pa.float64()) for name in ("trend_score", "total_pct_increase", "event_count"))]
+    [
+        *(("window_from", INSTANT), ("window_to", INSTANT), ("rank", pa.int32()), ("product_id", pa.int64())),
+        *(("brand", pa.string()), ("trend_score", pa.float64())),
+        *(("total_pct_increase", pa.float64()), ("event_count", pa.float64())),
+    ]
 )
 
 # user -> products, best first
@@ -55,9 +61,7 @@ def recommendations(trends: DataFrame, brands: DataFrame, events: DataFrame, rul
 @pytest.fixture(scope="module")
 def trends(spark: SparkSession) -> DataFrame:
     rows = [(FROM, TO, *trend) for trend in TRENDS]
-    return spark.createDataFrame(
-        rows, f"{COLUMNS}, trend_score double, total_pct_increase double, event_count double"
-    ).cache()
+    return spark.createDataFrame(rows, COLUMNS).cache()
 
 
 @pytest.fixture(scope="module")
@@ -76,15 +80,8 @@ def events(spark: SparkSession) -> DataFrame:
 
 
 def rule(**changes: Any) -> RecommendationRule:
-    defaults = {
-        "order": "origin",
-        "top_trends": 200,
-        "per_user": 10,
-        "per_brand": 3,
-        "leave_out": "none",
-        "fallback": False,
-    }
-    return RecommendationRule(**{**defaults, **changes})
+    numbers = {"top_trends": 200, "per_user": 10, "per_brand": 3}
+    return RecommendationRule(**{**numbers, "order": "origin", "leave_out": "none", "fallback": False, **changes})
 
 
 def products(recommended: DataFrame) -> Products:
