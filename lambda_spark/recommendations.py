@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from lambda_spark.parquet_files import MakeRows
-from lambda_spark.recommendation_order import Key, Weights, order_key
+from lambda_spark.recommendation_order import Weights, order_key
 from lambda_spark.runs import places
 from lambda_spark.schemas import RECOMMENDATION_COLUMNS
 
@@ -135,18 +135,13 @@ def _best(offers: _Offers, candidates: pa.Table, lists: pa.ListArray, rule: Reco
     brand = pc.rank(candidates["brand"].combine_chunks(), tiebreaker="dense").to_numpy().astype(np.int64)
     kept = offers.take(places(offers.user, brand[offers.candidate]) < rule.per_brand)
     product_id = candidates["product_id"].to_numpy()[kept.candidate]
-    key = _keys(kept, candidates, lists, order_key(rule.order, candidates))
+    # A fallback stands where it would if its brand were the newest.
+    position = np.where(kept.item < 0, 1, _positions(kept, lists))
+    key = order_key(rule.order, candidates)(kept.candidate, position)
     # A brand further down a list has a larger place among all brands of all lists.
     order = np.lexsort((product_id, kept.item, key, kept.item < 0, kept.user))
     ranked = kept.take(order)
     return ranked.take(places(ranked.user) < rule.per_user)
-
-
-def _keys(offers: _Offers, candidates: pa.Table, lists: pa.ListArray, key: Key) -> NDArray[np.float64]:
-    """Return the key of each offer; fallbacks have the rank of their trend."""
-    ranks = candidates["trend_rank"].to_numpy()[offers.candidate]
-    is_fallback = offers.item < 0
-    return np.where(is_fallback, ranks, key(offers.candidate, np.where(is_fallback, 1, _positions(offers, lists))))
 
 
 def _positions(offers: _Offers, lists: pa.ListArray) -> Places:
