@@ -18,7 +18,7 @@ from lambda_spark.evaluation.cases import Case, read_case, read_trends
 from lambda_spark.evaluation.competitors import K, rule_recommends, simple_competitors
 from lambda_spark.evaluation.recommendation_quality import judge
 from lambda_spark.evaluation.splits import find_cuts
-from lambda_spark.evaluation.tried import tried
+from lambda_spark.evaluation.tried import beyond_the_rule, tried
 from lambda_spark.recommendations import RecommendationRule
 from lambda_spark.schemas import EVENT_COLUMNS
 from lambda_spark.settings import Settings
@@ -105,7 +105,7 @@ def test_what_anybody_recommends_knows_nothing_from_t_on(spark: SparkSession, tw
     for shop, case in zip(two_futures.shops, two_futures.cases, strict=True):
         trends = read_trends(spark, shop, two_futures.cut, "day")
         rule = RecommendationRule(**shop.recommendations.model_dump())
-        found.append({**simple_competitors(case), **dict(tried(case, trends, rule))})
+        found.append({**simple_competitors(case), **dict(tried(case, trends, rule)), **dict(beyond_the_rule(case))})
         found[-1]["rule"] = rule_recommends(case, trends, rule)
     assert found[0] == found[1]
     assert all(len(recommended) for recommended in found[0].values())

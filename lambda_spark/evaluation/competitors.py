@@ -17,10 +17,10 @@ from lambda_spark.recommendations import RecommendationRule, candidates_of, reco
 K = 20
 
 # More than K, since some of them may be left out.
-_OFFERED = 3 * K
+OFFERED = 3 * K
 _POPULAR = f"""
     SELECT user_id, product_id, score
-    FROM judged, (SELECT product_id, {{count}} AS score FROM products ORDER BY score DESC, product_id LIMIT {_OFFERED})
+    FROM judged, (SELECT product_id, {{count}} AS score FROM products ORDER BY score DESC, product_id LIMIT {OFFERED})
 """
 _LAST_BRAND = """
     SELECT user_id, product_id, window_count AS score
@@ -54,7 +54,7 @@ def _random_offers(case: Case, seed: int) -> pa.Table:
     rng = np.random.default_rng(seed)
     products = rng.permutation(np.unique(case.training["product_id"].to_numpy()))
     first = rng.integers(0, len(products), len(case.judged))
-    offered = min(_OFFERED, len(products))
+    offered = min(OFFERED, len(products))
     drawn = products[(first[:, None] + np.arange(offered)) % len(products)]
     columns = {"user_id": np.repeat(case.judged["user_id"].to_numpy(), offered), "product_id": drawn.ravel()}
     return pa.table({**columns, "score": -np.tile(np.arange(offered), len(case.judged))})

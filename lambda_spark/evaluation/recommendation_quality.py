@@ -15,7 +15,7 @@ from lambda_spark.evaluation.cases import Case, read_case, read_trends
 from lambda_spark.evaluation.competitors import rule_recommends, simple_competitors
 from lambda_spark.evaluation.elsewhere import run_elsewhere
 from lambda_spark.evaluation.splits import Cut, find_cuts
-from lambda_spark.evaluation.tried import tried
+from lambda_spark.evaluation.tried import beyond_the_rule, tried
 from lambda_spark.recommendations import RecommendationRule
 from lambda_spark.settings import Settings
 from lambda_spark.time_ranges import TimeRange
@@ -74,7 +74,8 @@ def _competitors(
     yield "plain origin rule", rule_recommends(case, read_trends(spark, settings, cut, bucket, **_ORIGIN_TRENDS), plain)
     yield "order origin", rule_recommends(case, trends, by_trend)
     yield "order relevance", rule_recommends(case, trends, rule)
-    yield "order relevance, with fallback", rule_recommends(case, trends, filled)
+    yield "relevance, with fallback", rule_recommends(case, trends, filled)
+    yield from beyond_the_rule(case)
     if with_tried:
         yield from tried(case, trends, rule)
         weights = settings.trends.weights.model_copy(update={"cart": 5.0, "purchase": 10.0})

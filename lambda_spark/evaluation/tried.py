@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from lambda_spark.evaluation.cases import Case
-from lambda_spark.evaluation.competitors import K, query, ranked, rule_recommends
+from lambda_spark.evaluation.competitors import OFFERED, K, query, ranked, rule_recommends
 from lambda_spark.recommendation_order import RELEVANCE, Weights
 from lambda_spark.recommendations import RecommendationRule
 
@@ -30,10 +30,15 @@ _RULES: dict[str, dict[str, Any]] = {
     "relevance, 10 of a brand": {"per_brand": 10},
     "relevance, any number of a brand": {"per_brand": K},
 }
-# How often the products of recent brands count, beside those of all other brands and of none.
-_ALL_PRODUCTS = """
+# The products of recent brands count several times, beside those of all other brands and of none.
+_ALL_PRODUCTS = f"""
     SELECT user_id, product_id, window_count * coalesce(greatest(exp(1.5) / sqrt(position), 1), 1) AS score
-    FROM (FROM judged CROSS JOIN products WHERE window_count > 0) LEFT JOIN places USING (user_id, brand)
+    FROM (
+        SELECT user_id, product_id, brand, window_count
+        FROM judged CROSS JOIN (FROM products ORDER BY window_count DESC, product_id LIMIT {OFFERED})
+        UNION SELECT user_id, product_id, brand, window_count FROM places JOIN products USING (brand)
+    ) LEFT JOIN places USING (user_id, brand)
+    WHERE window_count > 0
 """
 _OWN_PRODUCTS = "SELECT user_id, product_id, history_count AS score FROM known JOIN products USING (product_id)"
 _PLACES = """
@@ -49,13 +54,17 @@ _BY_FREQUENCY = """
 
 
 def tried(case: Case, trends: pa.Table, rule: RecommendationRule) -> Iterator[tuple[str, pa.Table]]:
-    """Yield the name of what was tried and what it recommends, one row per (user_id, rank)."""
+    """Yield the name of each order that was tried and what it recommends, one row per (user_id, rank)."""
     for name, changes in _RULES.items():
         yield name, rule_recommends(case, trends, replace(rule, **changes))
     by_frequency = query(_BY_FREQUENCY, case._asdict()).cast(case.lists.schema)
     yield "relevance, brands by frequency", rule_recommends(case._replace(lists=by_frequency), trends, rule)
     yield "relevance, nothing left out", rule_recommends(case._replace(met=case.met.slice(0, 0)), trends, rule)
+
+
+def beyond_the_rule(case: Case) -> Iterator[tuple[str, pa.Table]]:
+    """Yield what would be recommended if it had not to be trending and of a brand the user looks at."""
     tables = {**case._asdict(), "places": query(_PLACES, case._asdict())}
-    yield "all products, recent brands more often", query(ranked(_ALL_PRODUCTS), tables)
+    yield "all products, recent brands first", query(ranked(_ALL_PRODUCTS), tables)
     anything = {**tables, "met": case.met.slice(0, 0)}
-    yield "the user's own products", query(ranked(_OWN_PRODUCTS), anything)
+    yield "user's own products", query(ranked(_OWN_PRODUCTS), anything)
