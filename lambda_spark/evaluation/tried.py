@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lambda_spark.evaluation.cases import Case
 from lambda_spark.evaluation.competitors import OFFERED, K, query, ranked, rule_recommends
@@ -57,6 +58,8 @@ def tried(case: Case, trends: pa.Table, rule: RecommendationRule) -> Iterator[tu
     """Yield the name of each order that was tried and what it recommends, one row per (user_id, rank)."""
     for name, changes in _RULES.items():
         yield name, rule_recommends(case, trends, replace(rule, **changes))
+    rising = trends.filter(pc.greater(trends["trend_score"], 0.0))
+    yield "relevance, only what grows", rule_recommends(case, rising, rule)
     by_frequency = query(_BY_FREQUENCY, case._asdict()).cast(case.lists.schema)
     yield "relevance, brands by frequency", rule_recommends(case._replace(lists=by_frequency), trends, rule)
     yield "relevance, nothing left out", rule_recommends(case._replace(met=case.met.slice(0, 0)), trends, rule)
