@@ -32,7 +32,7 @@ lint: ready .venv/.dev  ## Check style, types and the layers
 	@$(BIN)/lint-imports --no-logo
 
 evaluation: ready .venv-evaluation/.ready  ## Judge what is recommended, as docs/evaluation.md shows it; some minutes
-	@$(BIN)/python jobs/evaluate.py recommendations
+	@$(BIN)/python jobs/evaluate.py recommendations --output docs/evaluation-recommendations.json
 
 bench: ready .venv/.bench  ## Measure beside the alternatives and write docs/benchmarks.md, some hours; ONLY="speed ingest" for a part
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
@@ -65,7 +65,7 @@ dist/lambda_spark.zip: pyproject.toml $(wildcard lambda_spark/*) | ready
 
 TABLES := events rejected_events product_activity trends user_brands recent_brands recommendations
 # Named one by one: a file that somebody keeps in data/ must survive.
-MADE := $(TABLES) broker runs report.html generated-2019-11.csv month month.part
+MADE := $(TABLES) broker evaluation runs report.html generated-2019-11.csv month month.part
 
 clean:  ## Remove the tables, the topic, the reports and all caches; the environment and own files stay
 	@if [ -e .venv/.run ]; then $(BIN)/python -m lambda_spark.broker stop; fi

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -64,20 +65,20 @@ def _competitors(
     spark: SparkSession, settings: Settings, cut: Cut, case: Case, with_tried: bool
 ) -> Iterator[tuple[str, pa.Table]]:
     yield from simple_competitors(case).items()
-    bucket, chosen = settings.trends.bucket, settings.recommendations
+    bucket = settings.trends.bucket
     trends = read_trends(spark, settings, cut, bucket)
-    rule, by_trend, filled = (
-        RecommendationRule(**{**chosen.model_dump(), **changes})
-        for changes in ({"order": "relevance"}, {"order": "origin"}, {"fallback": True})
+    by_relevance = replace(
+        RecommendationRule(**settings.recommendations.model_dump()), order="relevance", fallback=False
     )
-    plain = RecommendationRule(**{**chosen.model_dump(), "order": "origin", "fallback": False})
-    yield "plain origin rule", rule_recommends(case, read_trends(spark, settings, cut, bucket, **_ORIGIN_TRENDS), plain)
+    by_trend = replace(by_relevance, order="origin")
+    plain = read_trends(spark, settings, cut, bucket, **_ORIGIN_TRENDS)
+    yield "plain origin rule", rule_recommends(case, plain, by_trend)
     yield "order origin", rule_recommends(case, trends, by_trend)
-    yield "order relevance", rule_recommends(case, trends, rule)
-    yield "relevance, with fallback", rule_recommends(case, trends, filled)
+    yield "order relevance", rule_recommends(case, trends, by_relevance)
+    yield "relevance, with fallback", rule_recommends(case, trends, replace(by_relevance, fallback=True))
     yield from beyond_the_rule(case)
     if with_tried:
-        yield from tried(case, trends, rule)
+        yield from tried(case, trends, by_relevance)
         weights = settings.trends.weights.model_copy(update={"cart": 5.0, "purchase": 10.0})
         weighted = read_trends(spark, settings, cut, bucket, weights=weights)
-        yield "relevance, a cart counts 5, a purchase 10", rule_recommends(case, weighted, rule)
+        yield "relevance, a cart counts 5, a purchase 10", rule_recommends(case, weighted, by_relevance)
