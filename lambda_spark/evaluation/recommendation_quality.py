@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from lambda_spark import views
+from lambda_spark.errors import TimeRangeError
 from lambda_spark.evaluation.cases import Case, read_case, read_trends
 from lambda_spark.evaluation.competitors import rule_recommends, simple_competitors
 from lambda_spark.evaluation.elsewhere import run_elsewhere
@@ -36,21 +37,28 @@ def judge(
 ) -> Scores:
     """Score every competitor over all cuts of the shops, by name, as score_lists.py says.
 
-    Raises TimeRangeError where a shop has no cut, SetUpError where the other environment is missing.
+    Raises TimeRangeError where there is no cut, SetUpError where the other environment is missing.
     """
     with TemporaryDirectory() as folder:
         for name, settings in shops.items():
             days, bucket = views.days_held(settings.data_root), settings.trends.bucket
             for number, cut in enumerate(find_cuts(days, bucket, cuts, within)):
                 write_cut(spark, settings, cut, Path(folder, f"{name}-{number:03}"), with_tried)
+        if not any(Path(folder).iterdir()):
+            raise TimeRangeError("At no cut does anybody come back: judge more --cuts, or other days.")
         scores: Scores = json.loads(run_elsewhere("score_lists.py", folder))
     return scores
 
 
 def write_cut(spark: SparkSession, settings: Settings, cut: Cut, folder: Path, with_tried: bool = False) -> None:
-    """Write the tables of a cut and what is recommended at it, as score_lists.py reads them."""
-    folder.mkdir()
+    """Write the tables of a cut and what is recommended at it, as score_lists.py reads them.
+
+    A cut at which nobody comes back, or before which nothing happened, is passed over.
+    """
     case = read_case(spark, settings, cut)
+    if not (len(case.judged) and len(case.training)):
+        return
+    folder.mkdir()
     for name, table in case._asdict().items():
         pq.write_table(table, folder / f"{name}.parquet")
     lists: dict[str, pa.Table] = {}
