@@ -123,6 +123,12 @@ def default_windows(days: Sequence[DayHeld], length: int) -> list[TimeRange]:
     return [TimeRange(end - length * DAY, end) for end in ends if end - length * DAY >= first]
 
 
+def floor_to_bucket(instant: datetime, size: timedelta) -> datetime:
+    """Return the start of the bucket that holds the instant; buckets are counted from midnight on."""
+    midnight = _start_of(instant.date())
+    return midnight + (instant - midnight) // size * size
+
+
 def micros(instant: datetime) -> int:
     """Return the microseconds since 1970."""
     return (instant - _EPOCH) // MICROSECOND
@@ -137,7 +143,7 @@ def format_instant(instant: datetime) -> str:
 def _finer_request(newest: DayHeld, bucket: str) -> Request:
     for finer in (bucket, *_FINER_BUCKETS):
         size = parse_bucket(finer)
-        start, end = _floor(newest.first_at, size), _floor(newest.last_at, size)
+        start, end = floor_to_bucket(newest.first_at, size), floor_to_bucket(newest.last_at, size)
         enough = 2 if finer in (bucket, _FINER_BUCKETS[-1]) else _ENOUGH_BUCKETS
         if size <= parse_bucket(bucket) and (end - start) // size >= enough:
             note = f"The newest data spans no two complete days: answered in buckets ({finer}) over {newest.day}."
@@ -146,11 +152,6 @@ def _finer_request(newest: DayHeld, bucket: str) -> Request:
         f"All events of {newest.day} are within two minutes of {format_instant(newest.last_at)}: "
         "a trend needs a longer stretch, name one with --from and --to."
     )
-
-
-def _floor(instant: datetime, size: timedelta) -> datetime:
-    midnight = _start_of(instant.date())
-    return midnight + (instant - midnight) // size * size
 
 
 def _start_of(day: date) -> datetime:

@@ -16,6 +16,7 @@ from lambda_spark.recommendations import RecommendationRule, candidates_of, reco
 
 K = 20
 
+_NOTHING = pa.schema([("user_id", pa.int64()), ("product_id", pa.int64()), ("rank", pa.int32())]).empty_table()
 # More than K, since some of them may be left out.
 OFFERED = 3 * K
 _POPULAR = f"""
@@ -46,7 +47,7 @@ def rule_recommends(case: Case, trends: pa.Table, rule: RecommendationRule) -> p
     candidates = candidates_of(trends, of_k)
     batches = case.lists.select(["user_id", "brands"]).to_batches(max_chunksize=10_000)
     found = [recommend_to(batch, candidates, case.met, of_k) for batch in batches]
-    return pa.concat_tables(found).select(["user_id", "product_id", "rank"])
+    return pa.concat_tables([_NOTHING, *(table.select(_NOTHING.column_names) for table in found)])
 
 
 def _random_offers(case: Case, seed: int) -> pa.Table:

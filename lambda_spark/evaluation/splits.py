@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lambda_spark.errors import TimeRangeError
-from lambda_spark.time_ranges import DayHeld, TimeRange, complete_days, parse_bucket
+from lambda_spark.time_ranges import DayHeld, TimeRange, complete_days, floor_to_bucket, parse_bucket
 
 # A window has so many buckets, seven days by default; what follows is judged for one more.
 _BUCKETS = 7
@@ -26,8 +26,7 @@ def find_cuts(days: Sequence[DayHeld], bucket: str, count: int, within: TimeRang
     TimeRangeError where there is none.
     """
     size = parse_bucket(bucket)
-    first = days[0].first_at.replace(hour=0, minute=0, second=0, microsecond=0)
-    first += (days[0].first_at - first) // size * size
+    first = floor_to_bucket(days[0].first_at, size)
     held, complete, newest = {day.day for day in days}, set(complete_days(days)), days[-1].last_at
     instants = [first + step * size for step in range(_BUCKETS, (newest - first) // size + 1)]
     found = [t for t in instants if t.date() in held and (t.date() in complete or t + size <= newest)]
