@@ -9,6 +9,7 @@ A user's value is the mean over the cuts at which the user is judged. Users are 
 
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -29,27 +30,37 @@ PAIR = ["user_id", "item_id"]
 def main() -> None:
     """Score the folder that is named."""
     cuts = sorted(path for path in Path(sys.argv[1]).iterdir() if path.is_dir())
-    scored = [score_cut(cut) for cut in cuts]
+    given = [read_cut(cut) for cut in cuts]
+    names = list(dict.fromkeys(name for tables in given for name in tables["recommended"]["competitor"]))
+    scored = [score_cut(cut.name.rsplit("-", 1)[0], tables, names) for cut, tables in zip(cuts, given, strict=True)]
     values = pd.concat([frame for frame, _ in scored])
     coverage = pd.DataFrame([covered for _, covered in scored]).mean()
     by_user = values.groupby(["competitor", "case", "user_id"]).mean()
-    names = list(dict.fromkeys(values.index.get_level_values("competitor")))
     found = {name: summarise(by_user.loc[name]) | {"catalogue_coverage": [coverage[name]]} for name in names}
     judgements, users = (int(frame.groupby("competitor").size().max()) for frame in (values, by_user))
     told = {"cuts": len(cuts), "users": users, "judgements": judgements, "competitors": found}
     print(json.dumps(told | {"lift": {name: lift(by_user, name) for name in names if name not in BASELINES}}))
 
 
-def score_cut(folder: Path) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Return each judged user's metrics, indexed by (competitor, case, user_id), and the catalogue's coverage."""
-    tables = {file.stem: read(file) for file in folder.glob("*.parquet")}
-    lists = pd.concat([tables["recommended"], recommend_knn(tables)])
+def read_cut(folder: Path) -> dict[str, pd.DataFrame]:
+    """Return the tables of a cut, with rectools' names; what kNN recommends is among what is recommended."""
+    tables = {
+        file.stem: pd.read_parquet(file).rename(columns={"product_id": "item_id"}) for file in folder.glob("*.parquet")
+    }
+    return tables | {"recommended": pd.concat([tables["recommended"], recommend_knn(tables)])}
+
+
+def score_cut(case: str, tables: dict[str, pd.DataFrame], names: list[str]) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Return each judged user's metrics, indexed by (competitor, case, user_id), and the catalogue's coverage.
+
+    Who recommends nothing at this cut is judged all the same.
+    """
     catalogue = tables["training"]["item_id"].unique()
     frames, coverage = [], {}
-    for name, recommended in lists.groupby("competitor", sort=False):
-        frame = score_users(recommended.drop(columns="competitor"), tables)
-        frames.append(frame.assign(competitor=name, case=folder.name.rsplit("-", 1)[0]))
-        coverage[str(name)] = float(CatalogCoverage(K, normalize=True).calc(recommended, catalogue))
+    for name in names:
+        recommended = tables["recommended"].query("competitor == @name").drop(columns="competitor")
+        frames.append(score_users(recommended, tables).assign(competitor=name, case=case))
+        coverage[name] = float(CatalogCoverage(K, normalize=True).calc(recommended, catalogue))
     return pd.concat(frames).set_index(["competitor", "case"], append=True).reorder_levels([1, 2, 0]), coverage
 
 
@@ -79,7 +90,7 @@ def recommend_knn(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return ranked.loc[ranked["rank"] <= K, ["competitor", *PAIR, "rank"]]
 
 
-def summarise(users: pd.DataFrame) -> dict[str, list[float]]:
+def summarise(users: pd.DataFrame) -> dict[str, list[float | None]]:
     """Return the mean of each metric over users, and the interval that holds it in 95 % of the resamples."""
     return {str(name): interval((users[name].dropna().to_numpy(),), mean) for name in users.columns}
 
@@ -95,12 +106,16 @@ def lift(by_user: pd.DataFrame, name: str) -> dict[str, object]:
     return found
 
 
-def interval(samples: tuple[np.ndarray, ...], statistic, **options) -> list[float]:
-    """Return the statistic with its bootstrapped interval."""
-    value = float(statistic(*samples))
+def interval(samples: tuple[np.ndarray, ...], statistic, **options) -> list[float | None]:
+    """Return the statistic with its bootstrapped interval; None is what so few users do not tell."""
+    if len(samples[0]) < 2:
+        return [None, None, None]
     options |= {"n_resamples": RESAMPLES, "method": "percentile", "batch": 100, "vectorized": True}
-    low, high = bootstrap(samples, statistic, rng=np.random.default_rng(0), **options).confidence_interval
-    return [round(float(number), 5) for number in (value, low, high)]
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        value = float(statistic(*samples))
+        low, high = bootstrap(samples, statistic, rng=np.random.default_rng(0), **options).confidence_interval
+    return [round(float(number), 5) if np.isfinite(number) else None for number in (value, low, high)]
 
 
 def mean(values, axis=-1):
@@ -111,11 +126,6 @@ def mean(values, axis=-1):
 def quotient(values, baseline, axis=-1):
     """Return by how many times the users' mean is that of the baseline."""
     return mean(values, axis) / mean(baseline, axis)
-
-
-def read(file: Path) -> pd.DataFrame:
-    """Read a table with rectools' names."""
-    return pd.read_parquet(file).rename(columns={"product_id": "item_id"})
 
 
 if __name__ == "__main__":

@@ -24,11 +24,11 @@ def print_scores(console: Console, title: str, scores: Mapping[str, Any]) -> Non
         for header, metric in (("HR@20", "hit_rate"), ("NDCG@20", "ndcg"), ("precision", "precision"))
     ]
     columns += [
-        right(header, [f"{line[metric][0]:.0%}" for line in found.values()])
+        right(header, [_rounded(line[metric][0], ".0%") for line in found.values()])
         for header, metric in (("users", "user_coverage"), ("catalogue", "catalogue_coverage"))
     ]
-    columns.append(right("novelty", [f"{line['novelty'][0]:.1f}" for line in found.values()]))
-    columns.append(right("seen", [f"{line['already_seen'][0]:.0%}" for line in found.values()]))
+    columns.append(right("novelty", [_rounded(line["novelty"][0], ".1f") for line in found.values()]))
+    columns.append(right("seen", [_rounded(line["already_seen"][0], ".0%") for line in found.values()]))
     heading = f"{title}: {scores['cuts']} cuts, {scores['users']:,} users"
     print_table(console, heading, columns)
     say(console, _LEGEND, "dim")
@@ -39,6 +39,8 @@ def print_scores(console: Console, title: str, scores: Mapping[str, Any]) -> Non
 def goal_sentence(name: str, lift: Mapping[str, Any]) -> str:
     """Say how far the default order is from 20 % above the best baseline."""
     times, low, high = lift["times"]
+    if None in (times, low, high):
+        return f"{name}: too few users met anything to say how the default order compares with {lift['over']}."
     verdict = "met" if times >= _GOAL else f"missed by {(_GOAL - times) * 100:.0f} points"
     return (
         f"{name} of the default order is {times * 100:.0f} % of that of {lift['over']} ({low * 100:.0f} to "
@@ -46,6 +48,10 @@ def goal_sentence(name: str, lift: Mapping[str, Any]) -> str:
     )
 
 
-def _with_interval(figures: Sequence[float]) -> str:
-    value, low, high = figures
-    return f"{value:.3f} ({low:.3f}–{high:.3f})"
+def _with_interval(figures: Sequence[float | None]) -> str:
+    value, low, high = (_rounded(figure, ".3f") for figure in figures)
+    return f"{value} ({low}–{high})"
+
+
+def _rounded(figure: float | None, form: str) -> str:
+    return "–" if figure is None else format(figure, form)
