@@ -28,7 +28,7 @@ rebuild: ready  ## Compute every view anew from the master dataset, and swap the
 month: ready  ## Generate a month of 67.5 million events, 9 GB, in data/month; ROWS=NUMBER for a smaller one
 	@$(BIN)/python -m lambda_spark.month $(if $(ROWS),--events $(ROWS))
 
-test: ready .venv/.dev  ## Run all tests, on real Spark, Delta and Kafka
+test: ready .venv/.dev .venv-evaluation/.ready  ## Run all tests, on real Spark, Delta and Kafka
 	@$(BIN)/python -m pytest
 
 lint: ready .venv/.dev  ## Check style, types and the layers
@@ -37,8 +37,9 @@ lint: ready .venv/.dev  ## Check style, types and the layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-evaluation: ready  ## Measure how good the rules are, on data where the answer is known, some minutes
+evaluation: ready .venv-evaluation/.ready  ## Measure how good the rules are, as docs/evaluation.md shows it; some minutes
 	@$(BIN)/python jobs/evaluate.py trends
+	@$(BIN)/python jobs/evaluate.py recommendations --output docs/evaluation-recommendations.json
 
 bench: ready .venv/.bench  ## Measure beside the alternatives and write docs/benchmarks.md, some hours; ONLY="speed ingest" for a part
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
@@ -71,7 +72,7 @@ dist/lambda_spark.zip: pyproject.toml $(wildcard lambda_spark/*) | ready
 
 TABLES := events rejected_events product_activity trends user_brands live_activity recent_brands recommendations
 # Named one by one: a file that somebody keeps in data/ must survive.
-MADE := $(TABLES) broker runs report.html generated-2019-11.csv month month.part
+MADE := $(TABLES) broker evaluation runs report.html generated-2019-11.csv month month.part
 
 clean:  ## Remove the tables, the topic, the reports and all caches; the environment and own files stay
 	@if [ -e .venv/.run ]; then $(BIN)/python -m lambda_spark.broker stop; fi
@@ -91,6 +92,7 @@ lock:  ## Lock the packages again after a change in pyproject.toml (needs uv)
 	$(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
 	$(LOCK) --group bench-streams -o requirements/bench-streams.txt
 	$(LOCK) --group bench-flink -o requirements/bench-flink.txt
+	$(LOCK) --group evaluation -o requirements/evaluation.txt
 
 .venv/.run: requirements/run.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
@@ -108,4 +110,10 @@ lock:  ## Lock the packages again after a change in pyproject.toml (needs uv)
 
 .venv/.bench: requirements/bench.txt .venv/.run
 	@$(PIP) install --require-hashes -r requirements/bench.txt
+	@touch $@
+
+.venv-evaluation/.ready: requirements/evaluation.txt
+	@echo "Installing what judges recommendations into .venv-evaluation (once, about a minute) ..."
+	@$(PYTHON) -m venv --clear .venv-evaluation
+	@.venv-evaluation/bin/python -m pip --disable-pip-version-check -qq install --require-hashes -r requirements/evaluation.txt
 	@touch $@

@@ -3,10 +3,11 @@
 from argparse import RawDescriptionHelpFormatter
 
 from lambda_spark import cli
-from lambda_spark.evaluation import evaluate_trends
+from lambda_spark.evaluation import evaluate_trends, recommendation_report
 
 PARTS = {
     "trends": evaluate_trends,
+    "recommendations": recommendation_report,
 }
 
 

@@ -13,10 +13,11 @@ def main() -> None:
     cli.add_range_options(options)
     options.add_argument("--as-of", metavar="INSTANT", help="answer as at that moment (default: the end of the range)")
     options.add_argument("--user", type=int, nargs="+", default=[], metavar="ID", help="only these users")
+    options.add_argument("--order", help="which product comes first: relevance (the default) or origin")
     options.add_argument("--format", choices=("table", "json", "csv"), default="table", help="how to print the result")
     options.add_argument("--verify", action="store_true", help="compare what is stored with what the events say")
     args = options.parse_args()
-    settings = cli.load(args, trends={"bucket": args.bucket})
+    settings = cli.load(args, trends={"bucket": args.bucket}, recommendations={"order": args.order})
     question = cli.asked_range(args, settings.trends.bucket), args.user, cli.asked_moment(args.as_of)
     spark = get_spark("recommend")
     if args.verify:

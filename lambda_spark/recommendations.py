@@ -1,4 +1,4 @@
-"""The recommendation rule: the trending products whose brand is among a user's recent ones, best trend first.
+"""The recommendation rule: the trending products whose brand is among a user's recent ones, the most relevant first.
 
 Trends are few and users many, so each task gets all candidates and goes through its users, a batch of them at a time.
 """
@@ -14,18 +14,23 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from lambda_spark.parquet_files import MakeRows
+from lambda_spark.recommendation_order import Weights, order_key
 from lambda_spark.runs import places
 from lambda_spark.schemas import RECOMMENDATION_COLUMNS
 
 _EVIDENCE = ("window_from", "window_to", "product_id", "brand", "trend_rank", "trend_score", "total_pct_increase")
+
+# SQL of whether a product is left out because of an event of the window.
+IS_LEFT_OUT = {"purchased": "event_type = 'purchase'", "seen": "true", "none": "false"}
 
 Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class RecommendationRule:
-    """How many products are recommended, and which are left out."""
+    """How many products are recommended, in which order (recommendation_order), and which are left out."""
 
+    order: str | Weights
     top_trends: int
     per_user: int
     per_brand: int
@@ -35,7 +40,7 @@ class RecommendationRule:
 
 @dataclass(frozen=True)
 class _Offers:
-    """Products offered to users, the places of both; those of a user and brand stand together, best trend first.
+    """Products offered to users, the places of both; those of a user and brand stand together, the best first.
 
     `item` is the place of the brand among all brands of all lists, or -1 for a fallback.
     """
@@ -55,25 +60,43 @@ def recommender(trends: DataFrame, events: DataFrame, rule: RecommendationRule) 
     `trends` holds one window, `events` are those of it: what a user bought (or met, as `leave_out` says) in it is left
     out. Columns as schemas.RECOMMENDATIONS.
     """
-    ranked = trends.where(F.col("rank") <= rule.top_trends).withColumnRenamed("rank", "trend_rank")
-    candidates = ranked.select(*_EVIDENCE).orderBy(F.asc_nulls_last("brand"), "trend_rank", "product_id").toArrow()
-    met = _met(events, candidates["product_id"].to_pylist(), rule.leave_out).toArrow()
+    candidates = candidates_of(trends.toArrow(), rule)
+    of_candidates = events.where(F.col("product_id").isin(candidates["product_id"].to_pylist()))
+    met = met_products(of_candidates, rule.leave_out).toArrow()
 
     def recommend(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[pa.Table]]:
         for batch in batches:
-            offers = _matches(candidates, batch["brands"])
-            if rule.fallback:
-                offers = _with_fallbacks(offers, candidates, len(batch))
-            offers = offers.take(~_are_met(offers, candidates, batch["user_id"], met))
-            yield (_rows(_best(offers, candidates, rule), candidates, batch),)
+            yield (recommend_to(batch, candidates, met, rule),)
 
     return recommend
 
 
-def _met(events: DataFrame, product_ids: list[int], leave_out: str) -> DataFrame:
-    """Return what users have met of the products, as far as it is to be left out. One row per (user_id, product_id)."""
-    is_met = {"purchased": F.col("event_type") == "purchase", "seen": F.lit(True), "none": F.lit(False)}[leave_out]
-    return events.where(is_met & F.col("product_id").isin(product_ids)).select("user_id", "product_id").distinct()
+def candidates_of(trends: pa.Table, rule: RecommendationRule) -> pa.Table:
+    """Return what may be recommended of a window's trends, as recommend_to takes it. One row per product_id."""
+    ranks = trends["rank"]
+    named = trends.append_column("trend_rank", ranks).filter(pc.less_equal(ranks, rule.top_trends))
+    candidates = named.select([*_EVIDENCE, "event_count"])
+    all_of_them = np.arange(len(candidates))
+    key = order_key(rule.order, candidates)(all_of_them, np.ones_like(all_of_them))
+    by = [(name, "ascending") for name in ("brand", "key", "product_id")]
+    return candidates.append_column("key", pa.array(key)).sort_by(by).drop_columns("key")
+
+
+def recommend_to(users: pa.RecordBatch, candidates: pa.Table, met: pa.Table, rule: RecommendationRule) -> pa.Table:
+    """Recommend to the users, rows of (user_id, brands), but what they have met, rows of (user_id, product_id).
+
+    One row per (user_id, rank), columns as schemas.RECOMMENDATIONS.
+    """
+    offers = _matches(candidates, users["brands"])
+    if rule.fallback:
+        offers = _with_fallbacks(offers, candidates, len(users))
+    offers = offers.take(~_are_met(offers, candidates, users["user_id"], met))
+    return _rows(_best(offers, candidates, users["brands"], rule), candidates, users)
+
+
+def met_products(events: DataFrame, leave_out: str) -> DataFrame:
+    """Return what users have met, as far as it is to be left out. One row per (user_id, product_id)."""
+    return events.where(IS_LEFT_OUT[leave_out]).select("user_id", "product_id").distinct()
 
 
 def _matches(candidates: pa.Table, lists: pa.ListArray) -> _Offers:
@@ -101,34 +124,43 @@ def _with_fallbacks(offers: _Offers, candidates: pa.Table, users: int) -> _Offer
 
 def _are_met(offers: _Offers, candidates: pa.Table, user_ids: pa.Array, met: pa.Table) -> NDArray[np.bool_]:
     user = pc.index_in(met["user_id"], value_set=user_ids)
-    here = met.filter(pc.is_valid(user))
-    product = pc.index_in(here["product_id"], value_set=candidates["product_id"].combine_chunks()).to_numpy()
-    pairs = user.drop_null().to_numpy() * len(candidates) + product
+    product = pc.index_in(met["product_id"], value_set=candidates["product_id"].combine_chunks())
+    is_here = pc.and_(pc.is_valid(user), pc.is_valid(product))
+    pairs = user.filter(is_here).to_numpy().astype(np.int64) * len(candidates) + product.filter(is_here).to_numpy()
     return np.isin(offers.user * len(candidates) + offers.candidate, pairs)
 
 
-def _best(offers: _Offers, candidates: pa.Table, rule: RecommendationRule) -> _Offers:
-    """Keep of each user and brand the first ones, then of each user: best trend first, then the more recent brand."""
+def _best(offers: _Offers, candidates: pa.Table, lists: pa.ListArray, rule: RecommendationRule) -> _Offers:
+    """Keep of each user and brand the first ones, then of each user: the smallest key first, then the newer brand."""
     brand = pc.rank(candidates["brand"].combine_chunks(), tiebreaker="dense").to_numpy().astype(np.int64)
     kept = offers.take(places(offers.user, brand[offers.candidate]) < rule.per_brand)
-    trend_rank, product_id = (candidates[name].to_numpy()[kept.candidate] for name in ("trend_rank", "product_id"))
+    product_id = candidates["product_id"].to_numpy()[kept.candidate]
+    # A fallback stands where it would if its brand were the newest.
+    position = np.where(kept.item < 0, 1, _positions(kept, lists))
+    key = order_key(rule.order, candidates)(kept.candidate, position)
     # A brand further down a list has a larger place among all brands of all lists.
-    order = np.lexsort((product_id, kept.item, trend_rank, kept.item < 0, kept.user))
+    order = np.lexsort((product_id, kept.item, key, kept.item < 0, kept.user))
     ranked = kept.take(order)
     return ranked.take(places(ranked.user) < rule.per_user)
 
 
-def _rows(offers: _Offers, candidates: pa.Table, batch: pa.RecordBatch) -> pa.Table:
+def _positions(offers: _Offers, lists: pa.ListArray) -> Places:
+    """Return the position of each offer's brand in its user's list, from 1 on; it says nothing of a fallback."""
+    first = lists.offsets.to_numpy()[offers.user] - lists.offsets[0].as_py()
+    position: Places = offers.item - first + 1
+    return position
+
+
+def _rows(offers: _Offers, candidates: pa.Table, users: pa.RecordBatch) -> pa.Table:
     """Return the offers with their evidence, columns as schemas.RECOMMENDATIONS."""
-    lists = batch["brands"]
+    lists = users["brands"]
     evidence = candidates.take(pa.array(offers.candidate))
     item, is_fallback = pa.array(offers.item, mask=offers.item < 0), offers.item < 0
-    first = lists.offsets.to_numpy()[offers.user] - lists.offsets[0].as_py()
     columns = {
         **{name: evidence[name] for name in _EVIDENCE},
-        "user_id": batch["user_id"].take(pa.array(offers.user)),
+        "user_id": users["user_id"].take(pa.array(offers.user)),
         "rank": pa.array(places(offers.user) + 1, pa.int32()),
-        "brand_position": pa.array(offers.item - first + 1, pa.int32(), mask=is_fallback),
+        "brand_position": pa.array(_positions(offers, lists), pa.int32(), mask=is_fallback),
         "brand_last_seen_at": pc.list_flatten(lists).field("last_seen_at").take(item),
         "is_fallback": pa.array(is_fallback),
     }

@@ -18,6 +18,7 @@ RankBy = Literal["trend_score", "total_pct_increase", "events"]
 CountBy = Literal["events", "users"]
 EventType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Trigger = Annotated[str, Field(pattern=r"^\d+ (millisecond|second|minute|hour)s?$")]
+Order = Literal["relevance", "origin"]
 LeaveOut = Literal["purchased", "seen", "none"]
 
 
@@ -83,6 +84,7 @@ class TrendSettings(_Section):
 class RecommendationSettings(_Section):
     """The recommendation rule."""
 
+    order: Order
     top_trends: int = Field(ge=1)
     per_user: int = Field(ge=1)
     per_brand: int = Field(ge=1)

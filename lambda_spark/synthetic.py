@@ -24,14 +24,18 @@ _WEEK_SECONDS = 7 * DAY_SECONDS
 _FIRST_USER_ID, _USER_IDS = 512_000_000, 60_000_000
 
 
-def generate_month(seed: int = 7, *, events: int = 300_000, users: int = 20_000, products: int = 3_000) -> pa.Table:
+def generate_month(
+    seed: int = 7, *, events: int = 300_000, users: int = 20_000, products: int = 3_000, drift: float = 0.0
+) -> pa.Table:
     """Return the events of November 2019 as the texts of an event file, in the order of time.
+
+    Users are loyal to few brands; each week they give up that share of them, `drift`, for others.
 
     The same arguments give the same events. The last event is of the 30th, 23:00 or later. In the default month each
     planted product has 3 to 6 times as many events a day from the 28th to the 30th as from the 24th to the 27th.
     """
     catalogue, rng = make_catalogue(seed, ShopSize(products)), default_rng([seed, 1])
-    visits = make_visits(rng, rng, catalogue, range(DAYS), events, users)
+    visits = make_visits(rng, rng, catalogue, range(DAYS), events, users, drift)
     user_ids = _FIRST_USER_ID + rng.choice(_USER_IDS, users, replace=False)
     return _as_texts(rng, catalogue, visits, user_ids)
 

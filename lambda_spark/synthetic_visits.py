@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from lambda_spark.synthetic_shop import DAYS, LOYALTY, Catalogue, Ints, explored_shares
+from lambda_spark.synthetic_shop import DAYS, LOYALTY, Catalogue, Floats, Ints, explored_shares
 
 DAY_SECONDS = 86_400
 EVENT_TYPES = ("view", "cart", "remove_from_cart", "purchase")
@@ -43,16 +43,17 @@ def events_by_day(events: int) -> Ints:
 
 
 def make_visits(
-    rng: Generator, people: Generator, catalogue: Catalogue, days: range, events: int, users: int
+    rng: Generator, people: Generator, catalogue: Catalogue, days: range, events: int, users: int, drift: float = 0.0
 ) -> Visits:
-    """Return that many events on the days (0 is the 1st).
+    """Return that many events on the days (0 is the 1st); each week a user gives up that share of the favourite brands.
 
     `people` draws what belongs to a user. Where a month is made in several stretches, it begins alike for each of
     them; for a month at once it may be `rng`.
     """
     views = events - sum(_follower_counts(events))
     session, user, time = _sessions(rng, people, views, users, days)
-    product = _products(rng, people, catalogue, user, users, time // DAY_SECONDS, days)
+    favourites = _favourite_brands(people, catalogue, min(users, _MOST_TASTES), drift)
+    product = _products(rng, favourites, catalogue, user, users, time // DAY_SECONDS, days)
     view, kind, time = _with_followers(rng, time, events, days.stop * DAY_SECONDS)
     return Visits(time, kind, product[view], user[view], session[view])
 
@@ -86,10 +87,10 @@ def _start_times(rng: Generator, sessions: int, days: range) -> Ints:
 
 
 def _products(
-    rng: Generator, people: Generator, catalogue: Catalogue, user: Ints, users: int, day: Ints, days: range
+    rng: Generator, favourites: Ints, catalogue: Catalogue, user: Ints, users: int, day: Ints, days: range
 ) -> Ints:
     """Return the product of each view: one of a favourite brand, or, where the user explores, any."""
-    product = _favoured_products(rng, people, catalogue, user, users)
+    product = _favoured_products(rng, favourites, catalogue, user, day)
     explores = (rng.random(len(user)) >= LOYALTY) | (user < _collectors(users))
     for number in days:
         views = np.flatnonzero(explores & (day == number))
@@ -97,16 +98,34 @@ def _products(
     return product
 
 
-def _favoured_products(rng: Generator, people: Generator, catalogue: Catalogue, user: Ints, users: int) -> Ints:
-    """Return for each view a product of one of the user's favourite brands, by popularity; "no brand" is one too."""
+def _favourite_brands(people: Generator, catalogue: Catalogue, tastes: int, drift: float) -> Ints:
+    """Return the favourite brands by week and taste, drawn by popularity; each one is given up with that chance a week.
+
+    Where none ever is, every week has the same, as one week.
+    """
+    share, weeks = _brand_shares(catalogue), -(-DAYS // 7) if drift else 1
+    brands = [people.choice(len(share), (tastes, _FAVOURITES), p=share)]
+    for _ in range(1, weeks):
+        drawn = people.choice(len(share), (tastes, _FAVOURITES), p=share)
+        brands.append(np.where(people.random(drawn.shape) < drift, drawn, brands[-1]))
+    return np.stack(brands)
+
+
+def _brand_shares(catalogue: Catalogue) -> Floats:
+    """Return the share of the views that each brand has; "no brand", number 0, is one too."""
+    shares = np.bincount(catalogue.brand_number, catalogue.share, catalogue.brands + 1)
+    normalised: Floats = shares / shares.sum()
+    return normalised
+
+
+def _favoured_products(rng: Generator, favourites: Ints, catalogue: Catalogue, user: Ints, day: Ints) -> Ints:
+    """Return for each view a product of one of the user's favourite brands, by popularity."""
     by_brand = np.argsort(catalogue.brand_number, kind="stable")
     reach = np.concatenate([[0.0], np.cumsum(catalogue.share[by_brand])])
     start = reach[np.searchsorted(catalogue.brand_number[by_brand], np.arange(catalogue.brands + 2))]
-    brand_share = np.diff(start)
-    tastes = min(users, _MOST_TASTES)
-    favourites = people.choice(catalogue.brands + 1, (tastes, _FAVOURITES), p=brand_share / brand_share.sum())
-    brand = favourites[user % tastes, rng.integers(0, _FAVOURITES, len(user))]
-    point = start[brand] + rng.random(len(user)) * brand_share[brand]
+    weeks, tastes, _ = favourites.shape
+    brand = favourites[np.minimum(day // 7, weeks - 1), user % tastes, rng.integers(0, _FAVOURITES, len(user))]
+    point = start[brand] + rng.random(len(user)) * np.diff(start)[brand]
     product: Ints = by_brand[np.searchsorted(reach, point, side="right") - 1]
     return product
 

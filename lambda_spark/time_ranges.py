@@ -128,6 +128,12 @@ def is_midnight(instant: datetime) -> bool:
     return instant == start_of(instant.astimezone(UTC).date())
 
 
+def floor_to_bucket(instant: datetime, size: timedelta) -> datetime:
+    """Return the start of the bucket that holds the instant; buckets are counted from midnight on."""
+    midnight = start_of(instant.date())
+    return midnight + (instant - midnight) // size * size
+
+
 def micros(instant: datetime) -> int:
     """Return the microseconds since 1970."""
     return (instant - _EPOCH) // MICROSECOND
@@ -142,7 +148,7 @@ def format_instant(instant: datetime) -> str:
 def _finer_request(newest: DayHeld, bucket: str) -> Request:
     for finer in (bucket, *_FINER_BUCKETS):
         size = parse_bucket(finer)
-        start, end = _floor(newest.first_at, size), _floor(newest.last_at, size)
+        start, end = floor_to_bucket(newest.first_at, size), floor_to_bucket(newest.last_at, size)
         enough = 2 if finer in (bucket, _FINER_BUCKETS[-1]) else _ENOUGH_BUCKETS
         if size <= parse_bucket(bucket) and (end - start) // size >= enough:
             note = f"The newest data spans no two complete days: answered in buckets ({finer}) over {newest.day}."
@@ -151,11 +157,6 @@ def _finer_request(newest: DayHeld, bucket: str) -> Request:
         f"All events of {newest.day} are within two minutes of {format_instant(newest.last_at)}: "
         "a trend needs a longer stretch, name one with --from and --to."
     )
-
-
-def _floor(instant: datetime, size: timedelta) -> datetime:
-    midnight = start_of(instant.date())
-    return midnight + (instant - midnight) // size * size
 
 
 def start_of(day: date) -> datetime:

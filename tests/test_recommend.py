@@ -20,7 +20,11 @@ from lambda_spark.tables import RECOMMENDATIONS, TRENDS
 from lambda_spark.time_ranges import TimeRange
 
 # So few brands that a user's list depends on the day.
-SECTIONS = {"brands": {"limit": 3}, "trends": {"min_events": 1, "smoothing": 1.0}}
+SECTIONS = {
+    "brands": {"limit": 3},
+    "trends": {"min_events": 1, "smoothing": 1.0},
+    "recommendations": {"order": "origin"},
+}
 EVENTS = [
     *shop_days(range(1, 11)),
     event("2020-03-09 12:00:00", 1, 6, event_type="purchase"),

@@ -74,6 +74,20 @@ def test_carts_and_purchases_follow_a_view_of_the_product_in_the_same_session(mo
     assert (others["viewed_at"] <= others["at"]).all()
 
 
+def test_with_drift_users_give_up_the_brands_they_favoured_and_only_then() -> None:
+    def kept_brands(drift: float) -> float:
+        """Return the mean share of a user's views in the last week that are of brands viewed in the first."""
+        events = generate_month(3, events=60_000, users=500, drift=drift).to_pandas()
+        known = events[(events["brand"] != "") & (events["event_time"] < "2019-11-08")]
+        late = events[(events["brand"] != "") & (events["event_time"] >= "2019-11-24")]
+        pairs = known.groupby(["user_id", "brand"]).size()
+        favoured = pairs[pairs >= 3].index
+        return float(pd.MultiIndex.from_frame(late[["user_id", "brand"]]).isin(favoured).mean())
+
+    assert generate_month(3, events=2_000, drift=0.0) == generate_month(3, events=2_000)
+    assert kept_brands(0.0) > 1.3 * kept_brands(0.5)
+
+
 def test_users_are_loyal_to_few_brands_but_some_know_more_than_fifty(month: pd.DataFrame) -> None:
     branded = month[month["brand"] != ""]
     brands = branded.groupby("user_id")["brand"].nunique()

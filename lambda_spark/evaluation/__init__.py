@@ -1,1 +1,1 @@
-"""How good the rules are, on data where the answer is known."""
+"""How good are the answers? Judged on what was planted, or on what happened afterwards."""
