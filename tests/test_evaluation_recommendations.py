@@ -25,7 +25,8 @@ from lambda_spark.settings import Settings
 from lambda_spark.time_ranges import DAY, DayHeld, TimeRange
 
 MARCH = datetime(2020, 3, 1, tzinfo=timezone.utc)
-SECTIONS = {"trends": {"min_events": 1, "smoothing": 1.0}}
+# One user a product is enough.
+SECTIONS = {"trends": {"min_events": 1, "smoothing": 1.0, "count_by": "events"}}
 
 NewShop = Callable[[list[dict[str, str]]], Settings]
 
@@ -154,6 +155,14 @@ def test_where_users_stay_with_a_brand_its_favourite_wins(scores: dict[str, dict
     assert scores["popularity"]["hit_rate"][0] == pytest.approx(K / 30, abs=1e-4)
     assert scores["random"]["hit_rate"][0] < scores["popularity"]["hit_rate"][0]
     assert scores["lift"]["order relevance"]["hit_rate"]["over"] == "last brand's popularity"
+
+
+def test_who_recommends_nothing_at_all_is_judged_too(spark: SparkSession, new_shop: NewShop) -> None:
+    shop = new_shop(shop_days(range(1, 10)))
+    nobody = shop.trends.model_copy(update={"min_events": 1_000_000})
+    scores = judge(spark, {"shop": shop.model_copy(update={"trends": nobody})}, 1)["competitors"]
+    assert scores["order relevance"]["hit_rate"][0] == scores["order relevance"]["user_coverage"][0] == 0
+    assert scores["popularity"]["hit_rate"][0] == 1
 
 
 def test_what_is_told_beside_the_hits_is_what_its_name_says(scores: dict[str, dict[str, list[float]]]) -> None:

@@ -66,6 +66,7 @@ def write_cut(spark: SparkSession, settings: Settings, cut: Cut, folder: Path, w
         if name in lists:
             raise ValueError(f"Two competitors are called {name!r}: their lists would be judged as one.")
         lists[name] = recommended.append_column("competitor", pa.repeat(name, len(recommended)))
+    pq.write_table(pa.table({"competitor": list(lists)}), folder / "competitors.parquet")
     pq.write_table(pa.concat_tables(lists.values(), promote_options="permissive"), folder / "recommended.parquet")
 
 

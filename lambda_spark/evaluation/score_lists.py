@@ -1,8 +1,8 @@
 """Scores recommendations with rectools and bootstraps over users. Runs in .venv-evaluation, see elsewhere.py.
 
-python score_lists.py FOLDER: each folder in it is a cut, its files are the tables of cases.Case and lists.parquet,
-one row per (competitor, user_id, rank). Prints JSON: competitor -> metric -> [value, low, high], and what is measured
-against the best baseline.
+python score_lists.py FOLDER: each folder in it is a cut, its files are the tables of cases.Case, competitors.parquet,
+one row each, and recommended.parquet, one row per (competitor, user_id, rank). Prints JSON: competitor -> metric ->
+[value, low, high], and what is measured against the best baseline.
 
 A user's value is the mean over the cuts at which the user is judged. Users are resampled with all of their cuts.
 """
@@ -31,7 +31,7 @@ def main() -> None:
     """Score the folder that is named."""
     cuts = sorted(path for path in Path(sys.argv[1]).iterdir() if path.is_dir())
     given = [read_cut(cut) for cut in cuts]
-    names = list(dict.fromkeys(name for tables in given for name in tables["recommended"]["competitor"]))
+    names = [*dict.fromkeys(name for tables in given for name in tables["competitors"]["competitor"]), KNN]
     scored = [score_cut(cut.name.rsplit("-", 1)[0], tables, names) for cut, tables in zip(cuts, given, strict=True)]
     values = pd.concat([frame for frame, _ in scored])
     coverage = pd.DataFrame([covered for _, covered in scored]).mean()
