@@ -34,8 +34,14 @@ class Question(NamedTuple):
 
 def add_options(options: ArgumentParser) -> None:
     """Add the options, and what runs the evaluation."""
-    cli.add_table_options(options)
-    cli.add_range_options(options)
+    options.add_argument(
+        "--data-root", metavar="DIR", help="judge the shop of these tables (default: generated, groceries)"
+    )
+    options.add_argument("--from", dest="start", metavar="INSTANT", help="judge by what happens from here on, in UTC")
+    options.add_argument("--to", dest="end", metavar="INSTANT", help="and up to here")
+    options.add_argument(
+        "--bucket", help="judge by the next day, hour, '10 minutes' …; seven are the window (default: day)"
+    )
     options.add_argument("--seeds", type=int, nargs="+", metavar="N", help="judge the generated months of these seeds")
     options.add_argument("--tuning", action="store_true", help="what the order was tuned on, with all that was tried")
     options.add_argument("--cuts", type=int, default=6, help="instants per shop, spread evenly (default: 6)")
