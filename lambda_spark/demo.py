@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from rich.console import Console
 
-from lambda_spark import answers, cli, counts, pipelines, serving
+from lambda_spark import answers, cli, counts, pipelines, serving, words
 from lambda_spark.broker import broker_directory, running_broker
 from lambda_spark.checkpoints import received_count
 from lambda_spark.console import make_console, print_summary
@@ -152,7 +152,7 @@ def summarise(
         brands=brands.where(F.col("user_id").isin(*users)).orderBy("user_id").collect() if users else [],
         recommendations=rows,
         data_root=_from_here(root),
-        notes=recommended.request.notes,
+        notes=(*recommended.request.notes, words.reach(*recommended.upto)),
         seconds=seconds,
     )
 
