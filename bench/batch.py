@@ -14,7 +14,7 @@ from bench.case import Case, Column, Figures, Run, Table
 from bench.freshness import tree_bytes
 from bench.process import Measured
 from bench.results import last_figures
-from bench.stage import Stage
+from bench.stage import ORIGIN_ORDER, Stage
 from bench.throughput import ALTERNATIVES
 from lambda_spark.tables import EVENTS, PRODUCT_ACTIVITY, RECOMMENDATIONS, TRENDS, USER_BRANDS
 
@@ -79,7 +79,7 @@ def _own_run(stage: Stage, step: str, module: list[str], scratch: Path) -> Run:
         answer_bytes = tree_bytes(scratch / writes) if writes else None
         return _figures(stage.scale.batch_events, last_figures(measured.output)[step], measured, answer_bytes)
 
-    return Run([sys.executable, "-m", *module], {"LAMBDA_DATA_ROOT": str(scratch)}, figures)
+    return Run([sys.executable, "-m", *module], {"LAMBDA_DATA_ROOT": str(scratch), **ORIGIN_ORDER}, figures)
 
 
 def _other_run(stage: Stage, step: str, name: str, scratch: Path) -> Run:

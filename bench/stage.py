@@ -20,6 +20,12 @@ from lambda_spark.synthetic import generate_month, write_events
 
 FOLDER = PROJECT_ROOT / "data" / "bench"
 EVENTS_PER_KNOWN_USER = 2
+# What lambda-spark is measured beside recommends in this order.
+ORIGIN_ORDER = {
+    "LAMBDA_RECOMMENDATIONS__ORDER": "origin",
+    "LAMBDA_RECOMMENDATIONS__TOP_TRENDS": "200",
+    "LAMBDA_RECOMMENDATIONS__PER_BRAND": "3",
+}
 _FIRST_USER_ID = 512_000_000
 
 
@@ -97,7 +103,7 @@ class Stage:
                 job("batch_brands"),
                 job("recommend"),
             ):
-                run_unmeasured(command, {"LAMBDA_DATA_ROOT": str(unfinished)})
+                run_unmeasured(command, {"LAMBDA_DATA_ROOT": str(unfinished), **ORIGIN_ORDER})
             unfinished.replace(root)
         return root
 
