@@ -52,7 +52,7 @@ def shop(spark: SparkSession, new_settings: NewSettings, tmp_path_factory: pytes
     return settings
 
 
-@pytest.mark.parametrize("as_of", [at(5, 13), at(6), at(7), at(8, 12)])
+@pytest.mark.parametrize("as_of", [at(5, 13), at(7), at(8, 12)])
 def test_an_answer_as_of_a_moment_is_that_of_a_shop_which_knows_no_more(
     spark: SparkSession, shop: Settings, new_settings: NewSettings, tmp_path: Path, as_of: datetime
 ) -> None:
@@ -116,7 +116,7 @@ def both_layers(spark: SparkSession, new_run: NewSettings) -> Settings:
     return settings
 
 
-@pytest.mark.parametrize("as_of", [None, at(9), at(8, 20), at(7, 10)])
+@pytest.mark.parametrize("as_of", [None, at(8, 20), at(7, 10)])
 def test_the_realtime_answer_is_the_one_from_events_alone(
     spark: SparkSession, both_layers: Settings, shop: Settings, as_of: datetime | None
 ) -> None:

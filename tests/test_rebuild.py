@@ -65,10 +65,10 @@ def test_the_identity_holds_and_a_wrong_view_is_found(spark: SparkSession, run: 
 
 def test_make_identity_exits_with_1_where_a_view_is_wrong(run: Settings) -> None:
     command = ["python", str(PROJECT_ROOT / "jobs" / "identity.py")]
-    assert "equal" in run_job(command, run, PROJECT_ROOT)
     log = DeltaTable(tables.path_of(run.data_root, RECENT_BRANDS))
     log.update(updates={"user_id": "user_id + 100"}, predicate="user_id = 4")
-    with pytest.raises(AssertionError, match=r"(?s)Recent brands of users: \d+ rows, not all equal.*104"):
+    said = r"(?s)Recent brands of users: \d+ rows, not all equal.*104.*Counts of products by day: \d+ rows are equal"
+    with pytest.raises(AssertionError, match=said):
         run_job(command, run, PROJECT_ROOT)
 
 
@@ -122,7 +122,7 @@ def test_nothing_is_replaced_where_the_new_views_and_the_realtime_view_differ(
     assert versions(run.data_root) == before
 
 
-@pytest.mark.parametrize("died_at", range(4))
+@pytest.mark.parametrize("died_at", [0, 2])
 def test_a_rebuild_that_dies_leaves_whole_views_and_the_next_one_all_of_them(
     spark: SparkSession, run: Settings, monkeypatch: pytest.MonkeyPatch, died_at: int
 ) -> None:
