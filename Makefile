@@ -38,7 +38,7 @@ lint: ready .venv/.dev  ## Check style, types and the layers
 	@$(BIN)/lint-imports --no-logo
 
 evaluation: ready .venv-evaluation/.ready  ## Measure how good the rules are, as docs/evaluation.md shows it; some minutes
-	@$(BIN)/python jobs/evaluate.py trends
+	@$(BIN)/python jobs/evaluate.py trends --output docs/evaluation-trends.json
 	@$(BIN)/python jobs/evaluate.py recommendations --output docs/evaluation-recommendations.json
 
 bench: ready .venv/.bench  ## Measure beside the alternatives and write docs/benchmarks.md, some hours; ONLY="speed ingest" for a part

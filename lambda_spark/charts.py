@@ -1,24 +1,18 @@
-"""The charts of the page as Vega-Lite specifications, drawn with Altair. Colours are CSS variables of the page.
+"""The charts of a run as Vega-Lite specifications, drawn with Altair.
 
-A chart is as wide as its place on the page. Ids are text in it: JavaScript would round 19 digits.
+Ids are text in them: JavaScript would round 19 digits.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from operator import itemgetter
-from typing import Any, TypeAlias
 
 import altair as alt
 
 from lambda_spark import words
+from lambda_spark.chart_style import ACCENT, INK, MUTED, SIZE, Spec, styled
 from lambda_spark.words import Row
 
-Spec: TypeAlias = dict[str, Any]
-
-_INK, _SOFT, _FAINT, _ACCENT = "var(--ink)", "var(--soft)", "var(--line)", "var(--accent)"
-_MUTED = "var(--muted)"
-_FONT = "system-ui, sans-serif"
-_SIZE = 14
 _MOST_SEPARATE_BARS = 40
 
 
@@ -37,11 +31,11 @@ def buckets_chart(row: Row) -> Spec:
         .encode(
             x=alt.X("place:O", axis=None, scale=alt.Scale(paddingInner=gap, paddingOuter=0)),
             y=alt.Y("count:Q", axis=None, scale=alt.Scale(nice=False)),
-            color=alt.condition(is_last, alt.value(_ACCENT), alt.value(_MUTED)),
+            color=alt.condition(is_last, alt.value(ACCENT), alt.value(MUTED)),
             tooltip=[alt.Tooltip("bucket:N"), alt.Tooltip("count:Q", format=",")],
         )
     )
-    return _spec(chart, height=72)
+    return styled(chart, height=72)
 
 
 def scores_chart(rows: Sequence[Row]) -> Spec:
@@ -61,16 +55,16 @@ def scores_chart(rows: Sequence[Row]) -> Spec:
     )
     is_best = "datum.rank <= 5"
     marks = base.mark_point(filled=True, size=70, opacity=1).encode(
-        color=alt.condition(is_best, alt.value(_ACCENT), alt.value(_MUTED))
+        color=alt.condition(is_best, alt.value(ACCENT), alt.value(MUTED))
     )
     names = base.transform_filter(is_best).mark_text(
         align=alt.ExprRef("datum.side"),
         dx=alt.ExprRef("datum.side === 'left' ? 9 : -9"),
         limit=140,
-        fontSize=_SIZE,
-        color=_INK,
+        fontSize=SIZE,
+        color=INK,
     )
-    return _spec(alt.layer(marks, names.encode(text="name:N")), height=320)
+    return styled(alt.layer(marks, names.encode(text="name:N")), height=320)
 
 
 def brands_chart(rows: Sequence[Row], recommended: Mapping[int, Collection[str]]) -> Spec:
@@ -82,14 +76,14 @@ def brands_chart(rows: Sequence[Row], recommended: Mapping[int, Collection[str]]
     is_long = len(seen) > 1 and max(seen) - min(seen) > timedelta(days=2)
     times = alt.Axis(tickCount=5, format="%-d %b" if is_long else "%-d %b %H:%M", labelOverlap="greedy")
     # The user's id stands above the dots: beside them, 19 digits would take half the width of a phone.
-    above = alt.Axis(labelAlign="left", labelPadding=0, labelOffset=-18, labelColor=_INK, labelLimit=0)
+    above = alt.Axis(labelAlign="left", labelPadding=0, labelOffset=-18, labelColor=INK, labelLimit=0)
     marks = (
         alt.Chart(alt.Data(values=_brand_dots(rows, recommended)))
         .mark_point(filled=True, size=80, opacity=1, stroke="var(--paper)", strokeWidth=1)
         .encode(
             x=alt.X("at:T", title=None, scale=alt.Scale(type="utc", nice=False, padding=8), axis=times),
             y=alt.Y("user:N", title=None, sort=[_user(row) for row in rows], axis=above),
-            color=alt.condition("datum.recommended === 'yes'", alt.value(_ACCENT), alt.value(_MUTED)),
+            color=alt.condition("datum.recommended === 'yes'", alt.value(ACCENT), alt.value(MUTED)),
             tooltip=[
                 alt.Tooltip("brand:N"),
                 alt.Tooltip("seen:N", title="last seen"),
@@ -98,7 +92,7 @@ def brands_chart(rows: Sequence[Row], recommended: Mapping[int, Collection[str]]
             ],
         )
     )
-    return _spec(marks, height=52 * len(rows))
+    return styled(marks, height=52 * len(rows))
 
 
 def _score_points(rows: Sequence[Row]) -> list[dict[str, object]]:
@@ -138,22 +132,3 @@ def _brand_dots(rows: Sequence[Row], recommended: Mapping[int, Collection[str]])
 
 def _user(row: Row) -> str:
     return f"{row.user_id} · {words.amount(len(row.brands), 'brand')}"
-
-
-def _spec(chart: alt.Chart | alt.LayerChart | alt.FacetChart, height: int) -> Spec:
-    axis = {
-        "labelColor": _SOFT,
-        "titleColor": _SOFT,
-        "gridColor": _FAINT,
-        "domain": False,
-        "ticks": False,
-        "labelFontSize": _SIZE,
-        "titleFontSize": _SIZE,
-        "titleFontWeight": "normal",
-        "labelPadding": 8,
-        "titlePadding": 10,
-        "labelSeparation": 12,
-    }
-    sized = chart.properties(width="container", height=height, background="transparent", padding=0)
-    spec: Spec = sized.configure(font=_FONT, axis=axis).configure_view(stroke=None).to_dict()
-    return spec

@@ -3,7 +3,7 @@
 import argparse
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
@@ -19,13 +19,14 @@ from lambda_spark.console import make_console, print_summary
 from lambda_spark.files import file_id, find_event_files
 from lambda_spark.kafka import message_count
 from lambda_spark.progress import progress_bar
+from lambda_spark.quality import read_quality
 from lambda_spark.replay import replay
 from lambda_spark.report import write_report
 from lambda_spark.serving import Answer
 from lambda_spark.session import get_spark
 from lambda_spark.settings import Settings
 from lambda_spark.summary import Counts, RunSummary
-from lambda_spark.synthetic import write_month
+from lambda_spark.synthetic import planted_product_ids, write_month
 from lambda_spark.time_ranges import TimeRange
 from lambda_spark.trend_windows import best_trends
 
@@ -92,7 +93,8 @@ def run_pipeline(
         seconds[name] = time.monotonic() - begin
         console.print(f"{name:<32}{seconds[name]:6.1f} s")
 
-    if files == [settings.local_root / MONTH] and not files[0].exists():
+    is_generated = files == [settings.local_root / MONTH]
+    if is_generated and not files[0].exists():
         with step("generate a month of events"):
             write_month(files[0])
     with step("start"):
@@ -115,10 +117,10 @@ def run_pipeline(
     with step("serve: recommendations"):
         recommended = pipelines.recommend(spark, settings, asked)
         brands = serving.known_brands(spark, settings, recommended.question)
-        summary = summarise(settings, recommended, brands, sent, seconds)
+        summary = summarise(settings, recommended, brands, sent, seconds, planted_product_ids() if is_generated else [])
     print_summary(console, summary)
     report = write_report(settings.local_root / "report.html", summary)
-    console.print(f"Report with charts: {_from_here(str(report))}", soft_wrap=True)
+    console.print(f"Report with charts: {words.from_here(report)}", soft_wrap=True)
 
 
 def summarise(
@@ -127,6 +129,7 @@ def summarise(
     brands: DataFrame,
     sent: int,
     seconds: Mapping[str, float],
+    planted_ids: Collection[int],
 ) -> RunSummary:
     """Collect what a person is shown of a run: the best trends, and the users with the most recommendations."""
     root = settings.data_root
@@ -151,15 +154,12 @@ def summarise(
         trends=best_trends(root, recommended.request, TRENDS_SHOWN),
         brands=brands.where(F.col("user_id").isin(*users)).orderBy("user_id").collect() if users else [],
         recommendations=rows,
-        data_root=_from_here(root),
+        data_root=words.from_here(root),
+        planted_ids=frozenset(planted_ids),
+        quality=read_quality(settings.local_root),
         notes=(*recommended.request.notes, words.reach(*recommended.upto)),
         seconds=seconds,
     )
-
-
-def _from_here(path: str) -> str:
-    """Return the path as one would type it here."""
-    return path.removeprefix(f"{Path.cwd()}/")
 
 
 if __name__ == "__main__":

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import altair as alt
 import vl_convert
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
-from lambda_spark import words
-from lambda_spark.charts import Spec, brands_chart, buckets_chart, scores_chart
+from lambda_spark import quality_words, words
+from lambda_spark.chart_style import Spec
+from lambda_spark.charts import brands_chart, buckets_chart, scores_chart
+from lambda_spark.quality import Quality
+from lambda_spark.quality_charts import FILLS, backtest_chart, kinds_chart
 from lambda_spark.summary import RunSummary, rejected_by_reason, totals, verdicts
 
 _MULTIPLES = 12
@@ -33,6 +36,8 @@ def render(summary: RunSummary) -> str:
     return _template().render(
         run=summary,
         words=words,
+        quality=quality_words,
+        fills=FILLS,
         totals=totals(summary.counts),
         rejected=rejected_by_reason(summary.counts),
         verdicts=verdicts(summary.counts),
@@ -41,7 +46,7 @@ def render(summary: RunSummary) -> str:
         shown_buckets=every if len(labels) <= _MOST_BUCKET_COLUMNS else (every[0], every[-1]),
         recommendations=[(user, list(rows)) for user, rows in groupby(summary.recommendations, attrgetter("user_id"))],
         brand_counts={row.user_id: len(row.brands) for row in summary.brands},
-        charts=_charts(summary),
+        charts=_charts(summary) | _quality_charts(summary.quality),
         vega=_vega(),
     )
 
@@ -59,10 +64,26 @@ def _charts(summary: RunSummary) -> dict[str, Spec]:
     return charts
 
 
+def _quality_charts(quality: Quality) -> dict[str, Spec]:
+    backtests = {
+        f"backtest-{number}-{measure}": backtest_chart(backtest, measure)
+        for number, backtest in enumerate(quality.recommendations.parts.values(), start=1)
+        for measure in quality_words.MEASURES
+    }
+    shops = enumerate(quality.trends.parts.values(), start=1)
+    return backtests | {f"kinds-{number}": kinds_chart(shop) for number, shop in shops}
+
+
 def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_source)
+    )
     environment.filters["clean"] = words.clean
-    return environment.from_string(files("lambda_spark").joinpath("report.html.j2").read_text(encoding="utf-8"))
+    return environment.get_template("report.html.j2")
+
+
+def _source(name: str) -> str:
+    return files("lambda_spark").joinpath(name).read_text(encoding="utf-8")
 
 
 @cache

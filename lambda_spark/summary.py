@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from lambda_spark.quality import Quality
 from lambda_spark.rejects import SENTENCES
 from lambda_spark.words import Row, amount, number
 
@@ -32,7 +33,7 @@ class RunSummary:
     The window is half open. `trends`, `brands` and `recommendations` hold the rows to show, best first, by the columns
     of the tables `trends`, `user_brands` and `recommendations`. `notes` are sentences, `seconds` is keyed by step.
     `count_by` says what the trends' scores are of, users or events. A `min_events` of None is a minimum that follows
-    the shop's size.
+    the shop's size. `planted_ids` are the products that trend by design, where the events are generated.
     """
 
     counts: Counts
@@ -46,6 +47,8 @@ class RunSummary:
     brands: Sequence[Row]
     recommendations: Sequence[Row]
     data_root: str
+    quality: Quality
+    planted_ids: frozenset[int] = frozenset()
     notes: Sequence[str] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 

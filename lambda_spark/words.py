@@ -6,6 +6,7 @@ Times may be zone-aware or naive; a naive one is local time, which is what pyspa
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any, TypeAlias
 
 Row: TypeAlias = Any
@@ -101,6 +102,11 @@ def day_or_minute(moments: Iterable[datetime]) -> list[str]:
     """Return each moment as a day where all are midnights, else to the minute."""
     minutes = [minute(moment) for moment in moments]
     return [text[:10] for text in minutes] if all(text.endswith("00:00") for text in minutes) else minutes
+
+
+def from_here(path: str | Path) -> str:
+    """Return the path as one would type it here."""
+    return str(path).removeprefix(f"{Path.cwd()}/")
 
 
 def window(start: datetime, end: datetime) -> str:

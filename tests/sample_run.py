@@ -1,9 +1,11 @@
 """An invented run with invented brands: the rows that the tests of the console and of the page show."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 
+from lambda_spark.quality import Backtest, Evaluation, PlantedShop, Quality
 from lambda_spark.summary import Counts, RunSummary
 from lambda_spark.words import Row
 
@@ -67,6 +69,63 @@ def recommendation(user_id: int, rank: int, product: Row, **other: Any) -> Row:
     return SimpleNamespace(**values | other)
 
 
+def competitor(hit_rate: float, ndcg: float) -> dict[str, list[float]]:
+    """Return the figures of a competitor as the evaluation writes them, with narrow intervals."""
+    return {
+        "hit_rate": [hit_rate, hit_rate - 0.01, hit_rate + 0.01],
+        "ndcg": [ndcg, ndcg - 0.005, ndcg + 0.005],
+        "precision": [0.02, 0.01, 0.03],
+    }
+
+
+def backtest(**other: Any) -> dict[str, Any]:
+    """Return a backtest as the evaluation writes it: popularity is ahead by HR@20, behind by NDCG@20."""
+    values = {
+        "cuts": 6,
+        "users": 1_230,
+        "judgements": 2_067,
+        "competitors": {
+            "popularity": competitor(0.5, 0.1),
+            "order origin": competitor(0.2, 0.03),
+            "order relevance": competitor(0.4, 0.13),
+            "all products": competitor(0.55, 0.12),
+        },
+        "lift": {
+            "order relevance": {
+                "hit_rate": {"over": "popularity", "times": [0.8, 0.77, 0.84]},
+                "ndcg": {"over": "popularity", "times": [1.3, 1.2, 1.4]},
+            }
+        },
+    }
+    return values | other
+
+
+def planted_shop(**other: Any) -> dict[str, Any]:
+    """Return what rankings found in drawn weeks, as the evaluation writes it."""
+
+    def ranking(trend: float, spam: float, none: float) -> dict[str, Any]:
+        first = {"trend": trend, "spam": spam, "decoy": 0.5, "rhythm": 0.25, "none": none}
+        return {"found_at_20": first, "found_at_100": {**first, "trend": trend + 4, "none": none + 76}}
+
+    values = {
+        "weeks": 120,
+        "seeds": [11, 12],
+        "planted": {"trend": 20, "spam": 20.0, "decoy": 8, "rhythm": 60},
+        "rankings": {"score, events": ranking(6.5, 10, 2.75), "score, users": ranking(13, 0, 6.25)},
+    }
+    return values | other
+
+
+def quality(recommendations: Mapping[str, Any] | None = None, trends: Mapping[str, Any] | None = None) -> Quality:
+    """Return the evaluations of these parts by title; by default one of each."""
+    backtests = {"Generated months": backtest()} if recommendations is None else recommendations
+    shops = {"small": planted_shop()} if trends is None else trends
+    return Quality(
+        Evaluation({title: Backtest.model_validate(part) for title, part in backtests.items()}, "Measured.", "measure"),
+        Evaluation({title: PlantedShop.model_validate(part) for title, part in shops.items()}, "Measured.", "measure"),
+    )
+
+
 def summary(**other: Any) -> RunSummary:
     """Return a small run in which everything agrees."""
     trends = [
@@ -86,6 +145,7 @@ def summary(**other: Any) -> RunSummary:
         "brands": [user_brands(USER, "norrvik", "qivra", "ålma"), user_brands(77, "tessel & söhne")],
         "recommendations": [recommendation(USER, 1, trends[0]), recommendation(77, 1, trends[2])],
         "data_root": "data",
+        "quality": quality(),
         "seconds": {"replay": 4.2, "ingest": 31.0},
     }
     return RunSummary(**values | other)

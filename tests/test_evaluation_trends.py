@@ -152,6 +152,7 @@ def test_precision_and_recall_by_hand() -> None:
     assert figures["precision_at_100"] == 20 / 100
     assert figures["recall_at_100"] == 20 / 40
     assert figures["found_at_20"] == {"trend": 17, "spam": 1, "decoy": 1, "rhythm": 0, "none": 1}
+    assert figures["planted"] == {"trend": 40, "spam": 1, "decoy": 1, "rhythm": 0}
 
 
 def test_every_value_of_a_condition_is_as_frequent_as_the_others_and_is_tuned_on() -> None:
@@ -200,7 +201,7 @@ def test_the_default_is_the_rule_of_the_settings() -> None:
     assert rankings(RULE)["score, users"](activity) == variants(RULE)["default"](activity) == of_settings
 
 
-def test_the_tables_and_the_file_tell_of_every_ranking_and_condition(judged: pd.DataFrame, tmp_path: Path) -> None:
+def test_the_tables_tell_of_every_ranking_and_condition(judged: pd.DataFrame) -> None:
     stream = io.StringIO()
     print_tuning(make_console(stream), judged)
     print_report(make_console(stream), judged)
@@ -209,7 +210,17 @@ def test_the_tables_and_the_file_tell_of_every_ranking_and_condition(judged: pd.
     for shown in (*rankings(RULE), "growth 1.5", "slow", "dispersion 0.15", "spam: yes", "sale: no", "±"):
         assert shown in text
     assert max(map(len, text.splitlines())) <= 120
-    write_json(tmp_path / "out" / "trends.json", judged, judged)
+
+
+def test_the_file_has_the_means_over_the_weeks(judged: pd.DataFrame, tmp_path: Path) -> None:
+    write_json(tmp_path / "out" / "trends.json", judged)
     written = json.loads((tmp_path / "out" / "trends.json").read_text())
-    assert len(written["report"]) == len(judged)
-    assert written["tuning"][0]["found_at_100"].keys() == {"trend", "spam", "decoy", "rhythm", "none"}
+    assert written.keys() == {"small"}
+    assert (written["small"]["weeks"], written["small"]["seeds"]) == (10, [101, 102])
+    spam_weeks = judged[judged["ranking"] == "events"]["has_spam"].mean()
+    assert written["small"]["planted"] == {"trend": 20, "spam": 40 * spam_weeks, "decoy": 8, "rhythm": 60}
+    assert written["small"]["rankings"].keys() == rankings(RULE).keys()
+    for ranking, figures in written["small"]["rankings"].items():
+        rows = judged[judged["ranking"] == ranking]
+        assert figures["precision_at_20"][0] == pytest.approx(rows["precision_at_20"].mean(), abs=1e-4)
+        assert figures["found_at_100"]["trend"] == pytest.approx(20 * figures["recall_at_100"][0], abs=1e-2)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from lambda_spark import cli
 from lambda_spark.console import make_console
-from lambda_spark.evaluation.trend_quality import evaluate, report_weeks, tuning_weeks
+from lambda_spark.evaluation.trend_quality import evaluate, report_weeks, summarise, tuning_weeks
 from lambda_spark.evaluation.trend_rules import rankings, variants
 from lambda_spark.evaluation.trend_tables import print_report, print_tuning
 from lambda_spark.progress import progress_bar
@@ -22,12 +22,12 @@ from lambda_spark.trend_windows import trend_rule
 
 def add_options(options: ArgumentParser) -> None:
     """Add --output, and what runs the evaluation."""
-    options.add_argument("--output", type=Path, metavar="FILE", help="also write every week's figures, as JSON")
+    options.add_argument("--output", type=Path, metavar="FILE", help="also write the report's figures, as JSON")
     options.set_defaults(run=run)
 
 
 def run(args: Namespace) -> None:
-    """Tune, report, and print both; with --output also write them."""
+    """Tune, report, and print both; with --output also write the report."""
     rule, console = trend_rule(cli.load(args).trends), make_console()
     with progress_bar("Tuning") as on_progress:
         tuned = evaluate(tuning_weeks(), variants(rule), on_progress)
@@ -36,14 +36,10 @@ def run(args: Namespace) -> None:
         reported = evaluate(report_weeks(), rankings(rule), on_progress)
     print_report(console, reported)
     if args.output:
-        write_json(args.output, tuned, reported)
+        write_json(args.output, reported)
 
 
-def write_json(path: Path, tuned: pd.DataFrame, reported: pd.DataFrame) -> None:
-    """Write an object of `tuning` and `report`, each a list with an object per (week, ranking).
-
-    Its `found_at_20` and `found_at_100` count what was found by what had been planted there: trends and traps.
-    """
+def write_json(path: Path, reported: pd.DataFrame) -> None:
+    """Write the summary of the reported weeks, an object per shop."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = {"tuning": tuned.to_dict("records"), "report": reported.to_dict("records")}
-    path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(summarise(reported), indent=1) + "\n", encoding="utf-8")

@@ -58,6 +58,7 @@ def run(args: Namespace) -> None:
         scores[title] = judge(spark, question.shops, args.cuts, question.within, args.tuning)
         print_scores(make_console(), title, scores[title])
     if args.output:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
         args.output.write_text(json.dumps(scores, indent=1) + "\n")
 
 

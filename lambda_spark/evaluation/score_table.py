@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lambda_spark.quality import DEFAULT_ORDER
 from lambda_spark.terminal import left, print_table, right, say
 
 _LEGEND = (
@@ -33,7 +34,7 @@ def print_scores(console: Console, title: str, scores: Mapping[str, Any]) -> Non
     print_table(console, heading, columns)
     say(console, _LEGEND, "dim")
     for metric, name in (("hit_rate", "HR@20"), ("ndcg", "NDCG@20")):
-        say(console, goal_sentence(name, scores["lift"]["order relevance"][metric]))
+        say(console, goal_sentence(name, scores["lift"][DEFAULT_ORDER][metric]))
 
 
 def goal_sentence(name: str, lift: Mapping[str, Any]) -> str:

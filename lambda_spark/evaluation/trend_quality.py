@@ -14,6 +14,7 @@ from lambda_spark.evaluation.planted_weeks import count_visits, draw_week, produ
 from lambda_spark.evaluation.trend_rules import Ranking
 
 DEPTHS = (20, 100)
+_DIGITS = 4
 MEASURES = tuple(f"{measure}_at_{depth}" for depth in DEPTHS for measure in ("precision", "recall"))
 
 _GROWTHS, _SHAPES, _DISPERSIONS = (1.5, 2.0, 3.0), ("sudden", "slow"), (0.0, 0.05, 0.1, 0.15)
@@ -70,14 +71,16 @@ def score(found: list[int], kinds: Mapping[int, str]) -> dict[str, Any]:
     """Return precision, recall and what was found, at each depth; `kinds` says by product_id what was planted.
 
     Precision is the share of trends among the places asked for: a place that is left empty counts as a miss.
+    What was planted and what was found are counts by kind; what is found where nothing was planted is of kind none.
     """
-    planted = sum(kind == "trend" for kind in kinds.values())
+    of_all = list(kinds.values())
+    planted = {kind: of_all.count(kind) for kind in KINDS}
     figures: dict[str, Any] = {"planted": planted}
     for depth in DEPTHS:
         seen = [kinds.get(product_id, "none") for product_id in found[:depth]]
         counts = {kind: seen.count(kind) for kind in (*KINDS, "none")}
         figures[f"precision_at_{depth}"] = counts["trend"] / depth
-        figures[f"recall_at_{depth}"] = counts["trend"] / planted
+        figures[f"recall_at_{depth}"] = counts["trend"] / planted["trend"]
         figures[f"found_at_{depth}"] = counts
     return figures
 
@@ -92,3 +95,31 @@ def with_spread(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     of_seeds = by_seed.groupby(by, sort=False)
     spread = (of_seeds.max() - of_seeds.min()) / 2
     return of_seeds.mean().join(spread.add_suffix("_spread")).reset_index()
+
+
+def summarise(rows: pd.DataFrame) -> dict[str, Any]:
+    """Average over the weeks: an object per shop, with its weeks, seeds, what was planted, and an object per ranking.
+
+    A measure is a mean and its spread, as `with_spread` has them; what was planted and found are means by kind.
+    """
+    return {str(shop): _summarise_shop(of_shop) for shop, of_shop in rows.groupby("shop", sort=False)}
+
+
+def _summarise_shop(rows: pd.DataFrame) -> dict[str, Any]:
+    rankings: dict[str, Any] = {}
+    for line in with_spread(rows, ["ranking"]).to_dict("records"):
+        of_ranking = rows[rows["ranking"] == line["ranking"]]
+        measures = {name: [round(line[name], _DIGITS), round(line[f"{name}_spread"], _DIGITS)] for name in MEASURES}
+        found = {name: _mean_counts(of_ranking[name]) for name in (f"found_at_{depth}" for depth in DEPTHS)}
+        rankings[line["ranking"]] = measures | found
+    return {
+        "weeks": len(rows) // len(rankings),
+        "seeds": [int(seed) for seed in sorted(rows["seed"].unique())],
+        "planted": _mean_counts(rows["planted"]),
+        "rankings": rankings,
+    }
+
+
+def _mean_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, float]:
+    means = pd.DataFrame(list(counts)).mean()
+    return {str(kind): round(mean, _DIGITS) for kind, mean in means.items()}

@@ -65,4 +65,4 @@ def _words(measure: str) -> str:
 def _extent(rows: pd.DataFrame) -> str:
     weeks = len(rows) // rows["ranking"].nunique()
     seeds = sorted(rows["seed"].unique())
-    return f"{weeks} weeks, seeds {seeds[0]} to {seeds[-1]}, {rows['planted'].iloc[0]} planted trends in each"
+    return f"{weeks} weeks, seeds {seeds[0]} to {seeds[-1]}, {rows['planted'].iloc[0]['trend']} planted trends in each"
