@@ -140,9 +140,14 @@ def loyal_shop(path_days: range) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def scores(spark: SparkSession, new_shop: NewShop) -> dict[str, dict[str, list[float]]]:
+def rectools() -> None:
     if not elsewhere.is_installed():
         pytest.skip("rectools is not installed: run `make .venv-evaluation/.ready`")
+
+
+@pytest.fixture(scope="module")
+def scores(spark: SparkSession, new_shop: NewShop, request: pytest.FixtureRequest) -> dict[str, dict[str, list[float]]]:
+    request.getfixturevalue("rectools")
     shop = new_shop(loyal_shop(range(1, 8)))
     found = judge(spark, {"loyal": shop}, cuts=3)
     assert (found["cuts"], found["users"], found["judgements"]) == (1, 60, 60)
@@ -157,6 +162,7 @@ def test_where_users_stay_with_a_brand_its_favourite_wins(scores: dict[str, dict
     assert scores["lift"]["order relevance"]["hit_rate"]["over"] == "last brand's popularity"
 
 
+@pytest.mark.usefixtures("rectools")
 def test_who_recommends_nothing_at_all_is_judged_too(spark: SparkSession, new_shop: NewShop) -> None:
     shop = new_shop(shop_days(range(1, 10)))
     nobody = shop.trends.model_copy(update={"min_events": 1_000_000})
