@@ -4,10 +4,12 @@ import sys
 from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
+from rich.console import Console
+from rich.text import Text
 
-from lambda_spark import console, export, tables
+from lambda_spark import console, export, tables, words
 from lambda_spark.differences import Difference, print_difference
-from lambda_spark.known_days import boundary
+from lambda_spark.known_days import Boundary, boundary
 from lambda_spark.known_events import open_live
 from lambda_spark.merged_activity import known_counts
 from lambda_spark.serving import Answer
@@ -31,7 +33,7 @@ def print_trends(root: str, request: Request, settings: TrendSettings) -> None:
     out = console.make_console()
     console.print_notes(out, request.notes)
     console.print_trends(out, best_trends(root, request, TRENDS_SHOWN), settings.count_by, settings.min_events)
-    console.print_reach(out, *boundary(root, known_counts(root, open_live(root)).events))
+    _print_reach(out, boundary(root, known_counts(root, open_live(root)).events))
 
 
 def print_brands(root: str, settings: BrandSettings) -> None:
@@ -73,12 +75,16 @@ def print_rebuild(found: Sequence[Difference]) -> int:
     return code
 
 
+def _print_reach(out: Console, upto: Boundary) -> None:
+    out.print(Text(words.reach(*upto), style="dim"), soft_wrap=True)
+
+
 def _print_table(root: str, answer: Answer) -> None:
     out = console.make_console()
     console.print_notes(out, answer.request.notes)
     shown = first_recommendations(root, answer, USERS_SHOWN, "user_id")
     console.print_recommendations(out, shown, as_of=answer.question.as_of)
-    console.print_reach(out, *answer.upto)
+    _print_reach(out, answer.upto)
     sql = f"SELECT count(DISTINCT user_id) AS user_count FROM recommendations WHERE {answer.where}"
     (found,) = tables.query(root, RECOMMENDATIONS, sql)
     if found.user_count > USERS_SHOWN:

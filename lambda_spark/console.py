@@ -80,11 +80,6 @@ def print_trends(console: Console, rows: Sequence[Row], count_by: str, min_event
     say(console, _legend(rows[0], count_by, is_wide), style="dim")
 
 
-def print_reach(console: Console, batch_upto: datetime | None, seen_upto: datetime | None) -> None:
-    """Print how far an answer reaches."""
-    console.print(Text(words.reach(batch_upto, seen_upto), style="dim"), soft_wrap=True)
-
-
 def print_brands(console: Console, rows: Sequence[Row], limit: int) -> None:
     """Print some users' most recent brands, newest first; `limit` is the most that are kept for a user."""
     if not rows:
