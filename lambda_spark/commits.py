@@ -81,13 +81,6 @@ def replace(
     swap_in(root, stage(rows, make_rows, root, table, where, lineage))
 
 
-def replace_by_few(
-    spark: SparkSession, rows: pa.Table, root: str, table: Table, where: str, lineage: Lineage | None = None
-) -> None:
-    """Do the same with rows that the driver has."""
-    swap_in(root, stage_few(spark, rows, root, table, where, lineage))
-
-
 def stage(
     rows: DataFrame, make_rows: MakeRows, root: str, table: Table, where: str, lineage: Lineage | None = None
 ) -> Staged:

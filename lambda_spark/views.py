@@ -11,7 +11,7 @@ from lambda_spark.errors import NotComputedError
 from lambda_spark.handover import COVERS, RULE
 from lambda_spark.parquet_files import as_they_are
 from lambda_spark.settings import BrandSettings
-from lambda_spark.tables import EVENTS, PRODUCT_ACTIVITY, USER_BRANDS, Table
+from lambda_spark.tables import EVENTS, PRODUCT_ACTIVITY, USER_BRANDS
 from lambda_spark.time_ranges import DayHeld
 
 # The key of a view's lineage: the version of `events` that it covers.
@@ -42,12 +42,6 @@ def changed_days(root: str, after: int, until: int) -> list[date]:
         return []
     before, now = (_event_counts(root, version) for version in (after, until))
     return sorted(day for day, count in now.items() if count != before.get(day))
-
-
-def covers_all_events(root: str, view: Table) -> bool:
-    """Say whether no event has come to the master dataset since the view was computed."""
-    lineage = tables.lineage_of(root, view)
-    return lineage is not None and not changed_days(root, lineage[EVENTS_VERSION], tables.version_of(root, EVENTS))
 
 
 def update_product_activity(spark: SparkSession, root: str) -> int:

@@ -100,9 +100,8 @@ def test_of_writers_at_once_each_replaces_what_the_one_before_has_written(spark:
 
     def write(writer: int) -> None:
         numbers = pa.array([2, 3], pa.int32())
-        commits.replace_by_few(
-            spark, pa.table({"number": numbers, "text": [str(writer)] * 2}), root, VIEW, "number >= 2"
-        )
+        few = pa.table({"number": numbers, "text": [str(writer)] * 2})
+        commits.swap_in(root, commits.stage_few(spark, few, root, VIEW, "number >= 2"))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(write, range(6)))
