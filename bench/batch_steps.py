@@ -14,7 +14,9 @@ from statistics import median
 
 from pyspark.sql import SparkSession
 
-from lambda_spark import pipelines, trend_windows, views
+from lambda_spark import pipelines, trend_views, trend_windows, views
+from lambda_spark.activity import counter
+from lambda_spark.days import days_held
 from lambda_spark.files import find_event_files
 from lambda_spark.merged_activity import known_counts
 from lambda_spark.session import get_spark
@@ -47,11 +49,11 @@ def calls(step: str, spark: SparkSession, settings: Settings, month: Path) -> Se
     if step == "window":
         known = known_counts(root, None)
         return [
-            partial(trend_windows.compute_trends, spark, root, trends, [window], "day", known)
+            partial(trend_windows.compute_trends, counter(spark), root, trends, [window], "day", known)
             for window in all_windows(settings)
         ]
     if step == "windows":
-        return [partial(trend_windows.update_trends, spark, root, trends)]
+        return [partial(trend_views.update_trends, spark, root, trends)]
     if step == "brands":
         return [partial(pipelines.batch_brands, spark, settings)]
     return [partial(pipelines.recommend, spark, settings)]
@@ -59,7 +61,7 @@ def calls(step: str, spark: SparkSession, settings: Settings, month: Path) -> Se
 
 def all_windows(settings: Settings) -> list[TimeRange]:
     """Return every window of the default length."""
-    return default_windows(views.days_held(settings.data_root), settings.trends.days)
+    return default_windows(days_held(settings.data_root), settings.trends.days)
 
 
 def median_seconds(timed: Iterable[Call]) -> float:

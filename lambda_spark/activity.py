@@ -4,22 +4,23 @@ DuckDB counts in Spark's tasks, straight from the files of the master dataset. E
 own, so that distinct users can be counted without a shuffle (docs/adr/0012-batch-by-files.md).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow.dataset import Dataset
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from lambda_spark import parsing
 from lambda_spark.brands import normalised_brand_sql
 from lambda_spark.event_files import EventFile, open_files, over_parts
 from lambda_spark.schemas import BUCKET_ACTIVITY, COUNT_COLUMNS, COUNTED_COLUMNS, PRODUCT_ACTIVITY
 from lambda_spark.time_ranges import DAY, MICROSECOND, UTC, TimeRange, end_of, micros, start_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
 
 _CATEGORY = "CASE WHEN lower(category_code) <> 'unknown' THEN category_code END"
 
@@ -40,35 +41,55 @@ class Span(NamedTuple):
     is_touched_only: bool = False
 
 
-def product_activity(spark: SparkSession, files: Sequence[EventFile]) -> DataFrame:
+# Counts the buckets of spans: one row per (bucket_at, product_id), schemas.BUCKET_ACTIVITY.
+CountSpans = Callable[[Sequence[Span]], pa.Table]
+
+
+def product_activity(spark: "SparkSession", files: Sequence[EventFile]) -> "DataFrame":
     """Count per day. One row per (event_date, product_id), schemas.PRODUCT_ACTIVITY."""
     spans = [day_span(files, day) for day in sorted({file.day for file in files})]
     return over_parts(spark, spans, partial(_count, bucket="CAST(bucket_at AS DATE) AS event_date"), PRODUCT_ACTIVITY)
 
 
-def bucket_activity(
-    spark: SparkSession,
-    files: Sequence[EventFile],
-    time_range: TimeRange,
-    size: timedelta,
-    later: pa.Table | None = None,
-) -> DataFrame:
-    """Count per bucket from the range's start on, what the files hold and what came later.
-
-    One row per (bucket_at, product_id), schemas.BUCKET_ACTIVITY.
-    """
+def bucket_spans(
+    files: Sequence[EventFile], time_range: TimeRange, size: timedelta, later: pa.Table | None = None
+) -> list[Span]:
+    """Divide a range into spans, to be counted per bucket from the range's start on."""
     step = max(DAY // size, 1) * size
     steps = range(-((time_range.start - time_range.end) // step))
     ranges = [
         TimeRange(time_range.start + n * step, min(time_range.start + (n + 1) * step, time_range.end)) for n in steps
     ]
-    return span_activity(spark, [_span(files, each, size, later) for each in ranges])
+    return [_span(files, each, size, later) for each in ranges]
 
 
-def span_activity(spark: SparkSession, spans: Sequence[Span]) -> DataFrame:
+def bucket_activity(
+    spark: "SparkSession",
+    files: Sequence[EventFile],
+    time_range: TimeRange,
+    size: timedelta,
+    later: pa.Table | None = None,
+) -> "DataFrame":
+    """Count per bucket, what the files hold and what came later.
+
+    One row per (bucket_at, product_id), schemas.BUCKET_ACTIVITY.
+    """
+    return span_activity(spark, bucket_spans(files, time_range, size, later))
+
+
+def span_activity(spark: "SparkSession", spans: Sequence[Span]) -> "DataFrame":
     """Count the buckets of spans. One row per (bucket_at, product_id), schemas.BUCKET_ACTIVITY."""
-    held = [span for span in spans if span.files or span.later]
-    return over_parts(spark, held, partial(_count, bucket="bucket_at"), BUCKET_ACTIVITY)
+    return over_parts(spark, _held(spans), partial(_count, bucket="bucket_at"), BUCKET_ACTIVITY)
+
+
+def counter(spark: "SparkSession") -> CountSpans:
+    """Return what counts spans in Spark's tasks, as one Arrow table."""
+    return lambda spans: span_activity(spark, spans).toArrow()
+
+
+def count_here(spans: Sequence[Span]) -> pa.Table:
+    """Count the buckets of at least one span here, in this process. One row per (bucket_at, product_id)."""
+    return pa.concat_tables(_count(span, "bucket_at") for span in _held(spans))
 
 
 def day_span(
@@ -79,11 +100,8 @@ def day_span(
     return span._replace(is_touched_only=is_touched_only)
 
 
-def filter_range(events: DataFrame, time_range: TimeRange) -> DataFrame:
-    """Keep the events of a range; the condition on event_date lets Delta skip the other days."""
-    day, at = F.col("event_date"), F.col("event_time")
-    in_days = day.between(F.lit(time_range.start.date()), F.lit(time_range.end.date()))
-    return events.where(in_days & (at >= F.lit(time_range.start)) & (at < F.lit(time_range.end)))
+def _held(spans: Sequence[Span]) -> list[Span]:
+    return [span for span in spans if span.files or span.later]
 
 
 def _span(files: Sequence[EventFile], time_range: TimeRange, size: timedelta, later: pa.Table | None) -> Span:

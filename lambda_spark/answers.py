@@ -7,7 +7,7 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 from rich.text import Text
 
-from lambda_spark import console, export, tables, words
+from lambda_spark import console, export, spark_tables, tables, words
 from lambda_spark.differences import Difference, print_difference
 from lambda_spark.known_days import Boundary, boundary
 from lambda_spark.known_events import open_live
@@ -47,7 +47,7 @@ def print_recommendations(spark: SparkSession, root: str, answer: Answer, output
     if output == "table":
         _print_table(root, answer)
         return
-    rows = tables.read(spark, root, RECOMMENDATIONS).where(answer.where).orderBy("user_id", "rank")
+    rows = spark_tables.read(spark, root, RECOMMENDATIONS).where(answer.where).orderBy("user_id", "rank")
     write = {"json": export.write_json, "csv": export.write_csv}[output]
     write(rows.toLocalIterator(), {"as_of": answer.question.as_of, **answer.upto._asdict()}, sys.stdout)
 

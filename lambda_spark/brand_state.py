@@ -6,20 +6,17 @@ way (lambda_spark.sightings). The events that the query carries along have keys 
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 from pyspark import TaskContext
 from pyspark.sql import DataFrame, Row
 from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
 
 from lambda_spark import sightings
 from lambda_spark.live_events import is_live
+from lambda_spark.shards import PACKED
 from lambda_spark.workers import settle
-
-PACKED = "shard int, packed binary"
 
 # A property of Spark's tasks: how far the batch view covers the topic, as JSON of partition -> offset.
 COVERED = "lambda_spark.covered"
@@ -63,22 +60,3 @@ def _covered() -> dict[int, int]:
     context = TaskContext.get()
     covered = context.getLocalProperty(COVERED) if context else None
     return {int(partition): offset for partition, offset in json.loads(covered or "{}").items()}
-
-
-def named_types(event_types: Sequence[str]) -> str:
-    """Return the event types as a list in SQL."""
-    return ", ".join("'{}'".format(name.replace("'", "''")) for name in event_types)
-
-
-def pack_shards(rows: pa.Table, shards: int) -> pa.Table:
-    """Pack sightings by the shards of their users. One row per shard, columns as PACKED."""
-    # A multiplicative hash in plain arithmetic: the shard of a user must be the same with every version of a library.
-    shard = np.abs(np.fmod(rows["user_id"].to_numpy(), 2_147_483_647)) * 2_654_435_761 // 65_536 % shards
-    # Small numbers are sorted in one pass.
-    order = np.argsort(shard.astype(np.min_scalar_type(shards)), kind="stable")
-    numbers, starts = np.unique(shard[order], return_index=True)
-    ordered = rows.take(pa.array(order)).combine_chunks()
-    counts = np.diff(starts, append=len(ordered))
-    slices = (ordered.slice(start, count) for start, count in zip(starts, counts, strict=True))
-    packed = [sightings.pack(each, compressed=True) for each in slices]
-    return pa.table({"shard": pa.array(numbers, pa.int32()), "packed": pa.array(packed, pa.binary())})

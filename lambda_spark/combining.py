@@ -7,11 +7,11 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
 from lambda_spark import live_events, sightings
-from lambda_spark.brand_state import PACKED, named_types, pack_shards
 from lambda_spark.brands import normalised_brand_sql
 from lambda_spark.events import MESSAGE_COLUMNS, Batches, over_message_batches
 from lambda_spark.live_events import LIVE_COLUMNS
-from lambda_spark.parsing import PARSE_MESSAGES
+from lambda_spark.parsing import PARSE_MESSAGES, named_types
+from lambda_spark.shards import PACKED, pack_shards
 
 
 def combine_messages(messages: DataFrame, shards: int, event_types: Sequence[str] = ()) -> DataFrame:

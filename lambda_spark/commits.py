@@ -16,7 +16,8 @@ from pyspark.sql import DataFrame, Row, SparkSession
 
 from lambda_spark import parsing
 from lambda_spark.parquet_files import FileWriter, MakeRows, Target, open_parquet, write_files
-from lambda_spark.tables import Table, create, path_of
+from lambda_spark.spark_tables import create
+from lambda_spark.tables import Table, path_of
 
 Lineage = Mapping[str, Any]
 

@@ -5,13 +5,15 @@ The master dataset is only appended to: what its files hold is what it holds, wi
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import pyarrow as pa
 from pyarrow import dataset
-from pyspark.sql import DataFrame, SparkSession
 
 from lambda_spark.parquet_files import open_parquet
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
 
 Part = TypeVar("Part")
 
@@ -43,8 +45,8 @@ def in_parts(files: Sequence[EventFile], size: int) -> list[list[EventFile]]:
 
 
 def over_parts(
-    spark: SparkSession, parts: Sequence[Part], compute: Callable[[Part], pa.Table], columns: str
-) -> DataFrame:
+    spark: "SparkSession", parts: Sequence[Part], compute: Callable[[Part], pa.Table], columns: str
+) -> "DataFrame":
     """Run `compute` on each part, a task each. Its rows, whose columns are given as DDL, one part after another."""
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -5,7 +5,7 @@ from pyspark.sql import DataFrame, SparkSession
 from lambda_spark import activity, recent_brands, tables
 from lambda_spark.differences import Difference, compare
 from lambda_spark.errors import NotComputedError
-from lambda_spark.handover import RULE, further
+from lambda_spark.handover import EVENTS_VERSION, RULE, further
 from lambda_spark.known_days import known_days
 from lambda_spark.known_events import LiveView, covered_by, known_upto, open_live
 from lambda_spark.merged_activity import KnownCounts, bucket_counts, known_counts
@@ -14,7 +14,6 @@ from lambda_spark.schemas import BUCKET_ACTIVITY
 from lambda_spark.settings import BrandSettings, Settings
 from lambda_spark.tables import PRODUCT_ACTIVITY, RECENT_BRANDS, USER_BRANDS
 from lambda_spark.time_ranges import DAY, TimeRange, end_of, start_of
-from lambda_spark.views import EVENTS_VERSION
 
 _COLUMNS = tuple(column.split()[0] for column in BUCKET_ACTIVITY.split(","))
 _WAYS = ("in the views", "computed from events")
@@ -57,7 +56,9 @@ def check_counts(spark: SparkSession, root: str, live: LiveView | None, known: K
     """Compare the counts of all days, both views merged, with those of all events."""
     days = known_days(root, known.events)
     span = TimeRange(start_of(days[0].day), end_of(days[-1].day))
-    merged = spark.createDataFrame(bucket_counts(spark, root, known, span, DAY, _COLUMNS[1:]).select(_COLUMNS))
+    merged = spark.createDataFrame(
+        bucket_counts(activity.counter(spark), root, known, span, DAY, _COLUMNS[1:]).select(_COLUMNS)
+    )
     events = known_upto(root, live, known.events.version, known.events.topic, known.events.reached)
     counts = activity.bucket_activity(spark, events.files, span, DAY, events.later).select(*_COLUMNS)
     return compare("Counts of products by day", _WAYS, merged, counts, ["bucket_at", "product_id"])

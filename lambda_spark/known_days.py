@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import NamedTuple
 
 from lambda_spark import parsing
+from lambda_spark.days import days_held
 from lambda_spark.errors import TimeRangeError
 from lambda_spark.event_files import open_files
 from lambda_spark.known_events import KnownEvents
 from lambda_spark.time_ranges import UTC, DayHeld, format_instant
-from lambda_spark.views import days_held
 
 
 class Boundary(NamedTuple):

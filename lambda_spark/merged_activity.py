@@ -12,10 +12,11 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow.dataset import Dataset
-from pyspark.sql import SparkSession
 
-from lambda_spark import activity, parsing, tables, views
-from lambda_spark.activity import Span
+from lambda_spark import activity, parsing, tables
+from lambda_spark.activity import CountSpans, Span
+from lambda_spark.days import changed_days
+from lambda_spark.handover import EVENTS_VERSION
 from lambda_spark.known_events import KnownEvents, LiveView, known_events
 from lambda_spark.tables import PRODUCT_ACTIVITY
 from lambda_spark.time_ranges import DAY, MICROSECOND, UTC, TimeRange, is_midnight
@@ -39,22 +40,21 @@ def known_counts(root: str, live: LiveView | None) -> KnownCounts:
         return KnownCounts(known_events(root, live), None, None)
     version = tables.version_of(root, PRODUCT_ACTIVITY)
     lineage = tables.lineage_of(root, PRODUCT_ACTIVITY, version)
-    counted = lineage[views.EVENTS_VERSION] if lineage is not None else None
+    counted = lineage[EVENTS_VERSION] if lineage is not None else None
     view = tables.open_dataset(root, PRODUCT_ACTIVITY, version)
     return KnownCounts(known_events(root, live, counted), view, counted)
 
 
 def bucket_counts(
-    spark: SparkSession, root: str, known: KnownCounts, span: TimeRange, size: timedelta, columns: Sequence[str]
+    count: CountSpans, root: str, known: KnownCounts, span: TimeRange, size: timedelta, columns: Sequence[str]
 ) -> pa.Table:
     """Count a span of all known events, one row per (bucket_at, product_id), from the batch view as far as it has them.
 
-    Columns are `bucket_at` and those asked for, of schemas.BUCKET_ACTIVITY.
+    The rest is counted by `count`.     Columns are `bucket_at` and those asked for, of schemas.BUCKET_ACTIVITY.
     """
     events, is_whole_days = known.events, size == DAY and is_midnight(span.start)
     if not is_whole_days or known.view is None or known.counted is None:
-        counts = activity.bucket_activity(spark, events.files, span, size, events.later)
-        return counts.select("bucket_at", *columns).toArrow()
+        return count(activity.bucket_spans(events.files, span, size, events.later)).select(["bucket_at", *columns])
     spans = [
         _until(span.end, activity.day_span(events.files, day, events.later, is_touched_only))
         for day, is_touched_only in _stale_days(root, known, span).items()
@@ -62,7 +62,7 @@ def bucket_counts(
     kept = daily_counts(known.view, span, columns)
     if not spans:
         return kept
-    counted = activity.span_activity(spark, spans).select("bucket_at", *columns).toArrow()
+    counted = count(spans).select(["bucket_at", *columns])
     recounted = [each.range.start for each in spans if not each.is_touched_only]
     kept = kept.filter(~pc.field("bucket_at").isin(pa.array(recounted, INSTANT)))
     others = parsing.run(
@@ -90,7 +90,7 @@ def _stale_days(root: str, known: KnownCounts, span: TimeRange) -> dict[date, bo
     """Return the days of a span to count again, each with whether only the products that came later are to be."""
     days = dict.fromkeys(pc.unique(known.events.later["event_date"]).to_pylist(), True)
     if known.counted is not None and known.events.version is not None:
-        days |= dict.fromkeys(views.changed_days(root, known.counted, known.events.version), False)
+        days |= dict.fromkeys(changed_days(root, known.counted, known.events.version), False)
     if not is_midnight(span.end):
         days[span.end.astimezone(UTC).date()] = False
     first, last = (instant.astimezone(UTC).date() for instant in (span.start, span.end - MICROSECOND))

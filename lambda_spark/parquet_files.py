@@ -6,17 +6,19 @@ Spark's own Delta writer takes 0.3 to 0.8 s for a commit, however small, and pas
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timezone
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import dataset
-from pyspark.sql import DataFrame
 
 from lambda_spark.storage import is_local, open_paths, open_root
 from lambda_spark.workers import settle
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 # What the log has to know of a file. One row per file: the place of its table among those that are written to, and the
 # value of the table's only partition column.
@@ -112,7 +114,7 @@ def open_parquet(paths: Sequence[str], schema: pa.Schema | None = None) -> datas
     return dataset.dataset(places, schema, format="parquet", filesystem=system)
 
 
-def write_files(rows: DataFrame, targets: Mapping[int, Target], make_rows: MakeRows) -> DataFrame:
+def write_files(rows: "DataFrame", targets: Mapping[int, Target], make_rows: MakeRows) -> "DataFrame":
     """Make the rows of the targets, given by their place, and write them when the answer is collected.
 
     One row per file, columns as WRITTEN.

@@ -4,7 +4,7 @@ A batch goes through two steps: *decode* turns a raw value into nine texts (or s
 texts into a typed event (or says why they are none). Messages and file lines differ in the first step only.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 import duckdb
@@ -149,6 +149,11 @@ def judge(decoded: str) -> str:
 
 PARSE_MESSAGES = judge(DECODE_MESSAGES)
 PARSE_LINES = judge(DECODE_LINES)
+
+
+def named_types(event_types: Sequence[str]) -> str:
+    """Return the event types as a list in SQL."""
+    return ", ".join("'{}'".format(name.replace("'", "''")) for name in event_types)
 
 
 def run(connection: duckdb.DuckDBPyConnection, sql: str, **relations: pa.Table | Dataset) -> pa.Table:

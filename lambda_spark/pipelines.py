@@ -13,18 +13,22 @@ from lambda_spark import (
     combining,
     commits,
     counts,
+    dropping,
     events,
     handover,
     kafka_source,
     serving,
+    spark_tables,
     speed_views,
     streams,
     tables,
+    trend_views,
     trend_windows,
     verification,
     views,
 )
 from lambda_spark.checkpoints import batch_offsets, count_between
+from lambda_spark.days import days_held
 from lambda_spark.differences import Difference
 from lambda_spark.file_ranges import plan_ranges
 from lambda_spark.files import check_event_file, file_id
@@ -100,8 +104,8 @@ def speed_stream(spark: SparkSession, settings: Settings, available_now: bool, w
     check_topic(settings.kafka.bootstrap_servers, settings.kafka.topic)
     speed, root, checkpoint = settings.speed, settings.data_root, counts.speed_checkpoint(settings.data_root)
     topic = settings.kafka.topic
-    tables.create(spark, root, LIVE_ACTIVITY, handover.live_from_now_on(root, topic))
-    tables.create(spark, root, RECENT_BRANDS)
+    spark_tables.create(spark, root, LIVE_ACTIVITY, handover.live_from_now_on(root, topic))
+    spark_tables.create(spark, root, RECENT_BRANDS)
     held = handover.held_by(root, topic)
     messages = kafka_source.stream_messages(spark, settings.kafka, speed.max_messages_per_trigger)
     combined = combining.combine_messages(messages, speed.shards, settings.brands.event_types)
@@ -111,14 +115,15 @@ def speed_stream(spark: SparkSession, settings: Settings, available_now: bool, w
         nonlocal held
         start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
         held = {view.name: start for view in REALTIME_VIEWS} | held
-        held = handover.drop_covered(spark, root, topic, settings.brands, held)
+        held = dropping.drop_covered(spark, root, topic, settings.brands, held)
         rows = speed_views.view_maker(batch_id, topic, end, held[LIVE_ACTIVITY.name])
         writer, lineage = f"speed/{streams.query_id(checkpoint)}", handover.speed_lineage(topic, end, held)
         if not commits.append_once(packed, rows, root, REALTIME_VIEWS, writer, batch_id, lineage):
             # A run that died before its checkpoint stored the batch; unless the rows are read, the state lacks it.
             packed.write.format("noop").mode("append").save()
         if watch:
-            watch(tables.read(spark, root, RECENT_BRANDS).where(F.col("batch_id") == batch_id), batch_id, start, end)
+            lists = spark_tables.read(spark, root, RECENT_BRANDS)
+            watch(lists.where(F.col("batch_id") == batch_id), batch_id, start, end)
 
     # The number of state partitions is that of the query's shuffle, and fixed with its first start.
     spark.conf.set("spark.sql.shuffle.partitions", speed.state_partitions)
@@ -134,12 +139,12 @@ def batch_trends(spark: SparkSession, settings: Settings, asked: TimeRange | Non
     Raises TimeRangeError for a range that cannot be answered, NotComputedError where there are no events.
     """
     root = settings.data_root
-    request = trend_windows.resolve_request(settings.trends, asked, views.days_held(root))
+    request = trend_windows.resolve_request(settings.trends, asked, days_held(root))
     views.update_product_activity(spark, root)
     if not asked:
-        trend_windows.update_trends(spark, root, settings.trends)
-    if asked or not trend_windows.is_default_window(root, settings.trends, request):
-        trend_windows.replace_trends(spark, root, settings.trends, request)
+        trend_views.update_trends(spark, root, settings.trends)
+    if asked or not trend_views.is_default_window(root, settings.trends, request):
+        trend_views.replace_trends(spark, root, settings.trends, request)
     return request
 
 
@@ -148,7 +153,7 @@ def batch_brands(spark: SparkSession, settings: Settings, rebuild: bool = False)
 
     Raises NotComputedError where there are no events.
     """
-    views.days_held(settings.data_root)
+    days_held(settings.data_root)
     views.update_user_brands(spark, settings.data_root, settings.brands, rebuild)
 
 
@@ -192,4 +197,4 @@ def verify(
 
 def _create(spark: SparkSession, root: str, made: Sequence[Table]) -> None:
     for table in made:
-        tables.create(spark, root, table)
+        spark_tables.create(spark, root, table)

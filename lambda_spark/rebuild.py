@@ -2,8 +2,9 @@
 
 from pyspark.sql import SparkSession
 
-from lambda_spark import commits, identity, pipelines, recent_brands, tables, trend_windows, views
+from lambda_spark import commits, identity, merging, pipelines, spark_tables, tables, trend_views, views
 from lambda_spark.commits import Staged
+from lambda_spark.days import days_held
 from lambda_spark.differences import Difference
 from lambda_spark.known_events import LiveView, known_events, known_upto, open_live
 from lambda_spark.merged_activity import KnownCounts
@@ -21,13 +22,13 @@ def rebuild(spark: SparkSession, settings: Settings) -> list[Difference]:
     on from its own offsets and drops what the new views cover. Raises NotComputedError where there are no events.
     """
     root = settings.data_root
-    views.days_held(root)
+    days_held(root)
     live, version = open_live(root), tables.version_of(root, EVENTS)
     counts = views.stage_product_activity(spark, root, version)
     lists = views.stage_user_brands(spark, root, settings.brands, version)
     known = KnownCounts(known_events(root, live, version), open_parquet(counts.paths(root)), version)
     stored = known._replace(events=known_upto(root, None, version, None, {}))
-    trends = list(trend_windows.stage_all(spark, root, settings.trends, stored))
+    trends = list(trend_views.stage_all(spark, root, settings.trends, stored))
     found = [_check_brands(spark, settings, live, lists, version), identity.check_counts(spark, root, live, known)]
     if all(difference.is_none for difference in found):
         for staged in (counts, *trends, lists):
@@ -45,8 +46,8 @@ def _check_brands(
     if lists.written:
         merged = spark.read.schema(COLUMNS).parquet(*lists.paths(root))
     if live:
-        log = tables.read(spark, root, RECENT_BRANDS, live.log_version)
-        merged = recent_brands.merge_into(merged, log, limit)
+        log = spark_tables.read(spark, root, RECENT_BRANDS, live.log_version)
+        merged = merging.merge_into(merged, log, limit)
     return identity.check_brands(spark, root, settings.brands, live, merged, version)
 
 

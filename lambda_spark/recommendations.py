@@ -1,19 +1,15 @@
 """The recommendation rule: the trending products whose brand is among a user's recent ones, the most relevant first.
 
-Trends are few and users many, so each task gets all candidates and goes through its users, a batch of them at a time.
+Over Arrow tables, a batch of users at a time; lambda_spark.recommender does it for all of them in Spark.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
-from lambda_spark.parquet_files import MakeRows
 from lambda_spark.recommendation_order import Weights, order_key
 from lambda_spark.runs import places
 from lambda_spark.schemas import RECOMMENDATION_COLUMNS
@@ -54,23 +50,6 @@ class _Offers:
         return _Offers(self.user[rows], self.candidate[rows], self.item[rows])
 
 
-def recommender(trends: DataFrame, events: DataFrame, rule: RecommendationRule) -> MakeRows:
-    """Return what recommends trends to users, rows of (user_id, brands): one row per (window, user_id, rank).
-
-    `trends` holds one window, `events` are those of it: what a user bought (or met, as `leave_out` says) in it is left
-    out. Columns as schemas.RECOMMENDATIONS.
-    """
-    candidates = candidates_of(trends.toArrow(), rule)
-    of_candidates = events.where(F.col("product_id").isin(candidates["product_id"].to_pylist()))
-    met = met_products(of_candidates, rule.leave_out).toArrow()
-
-    def recommend(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[pa.Table]]:
-        for batch in batches:
-            yield (recommend_to(batch, candidates, met, rule),)
-
-    return recommend
-
-
 def candidates_of(trends: pa.Table, rule: RecommendationRule) -> pa.Table:
     """Return what may be recommended of a window's trends, as recommend_to takes it. One row per product_id."""
     ranks = trends["rank"]
@@ -92,11 +71,6 @@ def recommend_to(users: pa.RecordBatch, candidates: pa.Table, met: pa.Table, rul
         offers = _with_fallbacks(offers, candidates, len(users))
     offers = offers.take(~_are_met(offers, candidates, users["user_id"], met))
     return _rows(_best(offers, candidates, users["brands"], rule), candidates, users)
-
-
-def met_products(events: DataFrame, leave_out: str) -> DataFrame:
-    """Return what users have met, as far as it is to be left out. One row per (user_id, product_id)."""
-    return events.where(IS_LEFT_OUT[leave_out]).select("user_id", "product_id").distinct()
 
 
 def _matches(candidates: pa.Table, lists: pa.ListArray) -> _Offers:

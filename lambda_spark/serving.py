@@ -8,16 +8,17 @@ from typing import Any, NamedTuple
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lambda_spark import tables, trend_windows
-from lambda_spark.activity import filter_range
+from lambda_spark import activity, spark_tables, tables, trend_views, trend_windows
+from lambda_spark.brand_coverage import do_views_hold, is_present
 from lambda_spark.errors import UnknownUserError
 from lambda_spark.handover import RULE
 from lambda_spark.known_days import Boundary, boundary, known_days
 from lambda_spark.known_events import KnownEvents, LiveView, open_live
 from lambda_spark.merged_activity import KnownCounts, known_counts
-from lambda_spark.merged_brands import brands_as_of, computed_brands, do_views_hold, is_present
+from lambda_spark.merged_brands import brands_as_of, computed_brands
 from lambda_spark.parquet_files import MakeRows
-from lambda_spark.recommendations import RecommendationRule, recommender
+from lambda_spark.recommendations import RecommendationRule
+from lambda_spark.recommender import filter_range, recommender
 from lambda_spark.schemas import COUNTED_COLUMNS
 from lambda_spark.settings import Settings
 from lambda_spark.tables import EVENTS, TRENDS, USER_BRANDS
@@ -131,7 +132,7 @@ def recommended(
     counts, as_of = knowledge.counts, question.as_of
     brands = brands_as_of(spark, settings.data_root, settings.brands, knowledge.live, counts.events, as_of)
     if _stored_trends(settings, question, counts):
-        trending = trend_windows.stored_trends(spark, settings.data_root, question.request)
+        trending = trend_views.stored_trends(spark, settings.data_root, question.request)
     else:
         trending = _computed_trends(spark, settings, question, counts)
     return _recommended(spark, settings, question, counts.events, brands, trending)
@@ -166,21 +167,21 @@ def _recommended(
 def _computed_trends(spark: SparkSession, settings: Settings, question: Question, counts: KnownCounts) -> DataFrame:
     """Compute the trends of the window as of the moment, schemas.TRENDS."""
     request, rule = question.request, settings.trends
-    return spark.createDataFrame(
-        compute_trends(spark, settings.data_root, rule, [request.range], request.bucket, counts, question.as_of)
-    )
+    count, windows = activity.counter(spark), [request.range]
+    rows = compute_trends(count, settings.data_root, rule, windows, request.bucket, counts, question.as_of)
+    return spark.createDataFrame(rows)
 
 
 def _stored_trends(settings: Settings, question: Question, counts: KnownCounts) -> dict[str, Any] | None:
     """Return what the window's stored trends were computed from, if they are those of all that was known; else None."""
     if question.as_of < question.request.range.end:
         return None
-    return trend_windows.current_lineage(settings.data_root, settings.trends, question.request, counts.events)
+    return trend_views.current_lineage(settings.data_root, settings.trends, question.request, counts.events)
 
 
 def _known_rows(spark: SparkSession, root: str, known: KnownEvents) -> DataFrame:
     """Return all known events, with the columns that are counted."""
-    parts = [tables.read(spark, root, EVENTS, known.version)] if known.version is not None else []
+    parts = [spark_tables.read(spark, root, EVENTS, known.version)] if known.version is not None else []
     if known.later:
         parts.append(spark.createDataFrame(known.later))
     return reduce(DataFrame.unionByName, [part.select(*COUNTED_COLUMNS) for part in parts])

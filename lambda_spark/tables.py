@@ -1,23 +1,23 @@
-"""The Delta tables by name under one root: made, read, and asked what they were computed from."""
+"""The Delta tables by name under one root: read without Spark, and asked what they were computed from."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import namedtuple
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import deltalake
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake.transaction import CommitProperties
 from pyarrow.dataset import Dataset, dataset
-from pyspark.sql import DataFrame, Row, SparkSession
-from pyspark.sql.pandas.types import to_arrow_schema
 
 from lambda_spark import schemas
 from lambda_spark.errors import NotComputedError
 from lambda_spark.event_files import EventFile
 from lambda_spark.parquet_files import open_parquet
 from lambda_spark.storage import read_file
+from lambda_spark.words import Row
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,6 @@ LIVE_ACTIVITY = Table("live_activity", schemas.LIVE_ACTIVITY, "jobs/speed_stream
 REALTIME_VIEWS = (LIVE_ACTIVITY, RECENT_BRANDS)
 RECOMMENDATIONS = Table("recommendations", schemas.RECOMMENDATIONS, "jobs/recommend.py")
 
-# A log is only appended to, so that the files which a version has and an older one has not tell what is new.
-_LOG_PROPERTIES = {"delta.appendOnly": "true"}
-
 
 def path_of(root: str, table: Table) -> str:
     """Return where the table is."""
@@ -56,32 +53,6 @@ def path_of(root: str, table: Table) -> str:
 def exists(root: str, table: Table) -> bool:
     """Say whether the table has been made."""
     return deltalake.DeltaTable.is_deltatable(path_of(root, table))
-
-
-def create(spark: SparkSession, root: str, table: Table, lineage: Mapping[str, Any] | None = None) -> None:
-    """Make the table where there is none, so that its columns are the contract's and not the first writer's.
-
-    Its first commit tells the lineage, if there is one.
-    """
-    if exists(root, table):
-        return
-    schema = to_arrow_schema(spark.createDataFrame([], table.columns).schema, timezone="UTC")
-    properties = _LOG_PROPERTIES if table.is_log else {}
-    deltalake.DeltaTable.create(
-        path_of(root, table),
-        schema,
-        "ignore",
-        table.partitioned_by,
-        configuration=properties,
-        commit_properties=CommitProperties({"userMetadata": json.dumps(lineage)}) if lineage else None,
-    )
-
-
-def read(spark: SparkSession, root: str, table: Table, version: int | None = None) -> DataFrame:
-    """Read the table, or a version of it. Raises NotComputedError where it has not been made."""
-    _require(root, table)
-    reader = spark.read.format("delta")
-    return (reader if version is None else reader.option("versionAsOf", version)).load(path_of(root, table))
 
 
 def version_of(root: str, table: Table) -> int:
@@ -94,7 +65,7 @@ def query(root: str, table: Table, sql: str) -> list[Row]:
 
     Raises NotComputedError where the table has not been made.
     """
-    _require(root, table)
+    require(root, table)
     asked = deltalake.QueryBuilder().register(table.name, deltalake.DeltaTable(path_of(root, table)))
     return [_as_row(row) for row in pa.table(asked.execute(sql)).to_pylist()]
 
@@ -155,13 +126,19 @@ def lineages_of(root: str, table: Table, version: int | None = None) -> Iterator
                 yield json.loads(action["commitInfo"]["userMetadata"])
 
 
-def _require(root: str, table: Table) -> None:
+def require(root: str, table: Table) -> None:
+    """Raise NotComputedError where the table has not been made."""
     if not exists(root, table):
         raise NotComputedError(f"There is no table {path_of(root, table)} yet: run {table.written_by} first.")
 
 
 def _as_row(value: Any) -> Any:
-    """Return the value with every dictionary in it as a Row, as Spark would collect it."""
+    """Return the value with every dictionary in it as a row, whose columns are attributes."""
     if isinstance(value, dict):
-        return Row(**{name: _as_row(each) for name, each in value.items()})
+        return _row_type(tuple(value))(*map(_as_row, value.values()))
     return [_as_row(each) for each in value] if isinstance(value, list) else value
+
+
+@cache
+def _row_type(columns: tuple[str, ...]) -> Any:
+    return namedtuple("Row", columns)

@@ -1,18 +1,13 @@
-"""The windows of the batch view `trends`: which are asked for, computed, stored, and stale."""
+"""The windows of trends: which one is asked for, and the trends of it from all that is known."""
 
-from collections.abc import Iterator, Sequence
-from datetime import date, datetime
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime
 
 import pyarrow as pa
-import pyarrow.compute as pc
-from pyspark.sql import DataFrame, Row, SparkSession
 
-from lambda_spark import commits, tables, views
-from lambda_spark.handover import RULE
-from lambda_spark.known_days import known_days
-from lambda_spark.known_events import KnownEvents
-from lambda_spark.merged_activity import KnownCounts, bucket_counts, known_counts
+from lambda_spark import tables
+from lambda_spark.activity import CountSpans
+from lambda_spark.merged_activity import KnownCounts, bucket_counts
 from lambda_spark.settings import TrendSettings
 from lambda_spark.tables import TRENDS
 from lambda_spark.time_ranges import (
@@ -24,16 +19,11 @@ from lambda_spark.time_ranges import (
     check_held,
     check_range,
     default_request,
-    default_windows,
-    end_of,
     parse_bucket,
-    start_of,
 )
 from lambda_spark.trends import TrendRule, trends
 from lambda_spark.window_counts import columns_read
-
-# The keys of the lineage of one window that was asked for: which, and whether it is a default one by another rule.
-_ASKED, _IS_ODD = "asked", "is_odd"
+from lambda_spark.words import Row
 
 
 def resolve_request(settings: TrendSettings, asked: TimeRange | None, days: Sequence[DayHeld]) -> Request:
@@ -48,19 +38,14 @@ def resolve_request(settings: TrendSettings, asked: TimeRange | None, days: Sequ
     return Request(check_range(asked, bucket), bucket, notes)
 
 
-def stored_trends(spark: SparkSession, root: str, request: Request) -> DataFrame:
-    """Return the stored rows of a window, schemas.TRENDS; none where it has not been computed."""
-    return tables.read(spark, root, TRENDS).where(_condition([request.range], request.bucket))
-
-
 def best_trends(root: str, request: Request, count: int) -> list[Row]:
     """Read the best of the stored trends of a window, by rank, without Spark. Columns as schemas.TRENDS."""
-    best = f"{_condition([request.range], request.bucket)} AND rank <= {count}"
+    best = f"{condition_of([request.range], request.bucket)} AND rank <= {count}"
     return tables.query(root, TRENDS, f"SELECT * FROM trends WHERE {best} ORDER BY rank")
 
 
 def compute_trends(
-    spark: SparkSession,
+    count: CountSpans,
     root: str,
     settings: TrendSettings,
     windows: Sequence[TimeRange],
@@ -70,12 +55,12 @@ def compute_trends(
 ) -> pa.Table:
     """Compute the trends of windows of one length from known events, those before an instant where one is given.
 
-    Rows as in schemas.TRENDS.
+    `count` counts what the batch view has not. Rows as in schemas.TRENDS.
     """
     end = max(window.end for window in windows)
     span = TimeRange(min(window.start for window in windows), min(end, before) if before else end)
     columns = columns_read(trend_rule(settings).weights)
-    counts = bucket_counts(spark, root, known, span, parse_bucket(bucket), columns)
+    counts = bucket_counts(count, root, known, span, parse_bucket(bucket), columns)
     return trends_of(counts, settings, windows, bucket)
 
 
@@ -85,101 +70,9 @@ def trends_of(counts: pa.Table, settings: TrendSettings, windows: Sequence[TimeR
     return pa.concat_tables(trends(counts, window, size, bucket, rule) for window in windows)
 
 
-def is_default_window(root: str, settings: TrendSettings, request: Request) -> bool:
-    """Say whether it is one of the windows that `update_trends` keeps up to date."""
-    return request.bucket == "day" and request.range in default_windows(views.days_held(root), settings.days)
-
-
-def current_lineage(root: str, settings: TrendSettings, request: Request, known: KnownEvents) -> dict[str, Any] | None:
-    """Return what a stored window was computed from, if that is all that is known of it; None where it is not there."""
-    lineage, days = _window_lineage(root, settings, request), set(pc.unique(known.later["event_date"]).to_pylist())
-    if lineage is None or known.version is None:
-        return None
-    days.update(views.changed_days(root, lineage[views.EVENTS_VERSION], known.version))
-    return None if any(_is_within(day, request.range) for day in days) else lineage
-
-
-def replace_trends(spark: SparkSession, root: str, settings: TrendSettings, request: Request) -> None:
-    """Compute and store one window; a default one by another rule makes `update_trends` compute all of them again."""
-    commits.swap_in(root, _stage_one(spark, root, settings, request, known_counts(root, None)))
-
-
-def update_trends(spark: SparkSession, root: str, settings: TrendSettings) -> None:
-    """Compute and store every default window that is not there yet, or whose days have changed since it was."""
-    windows, known = default_windows(views.days_held(root), settings.days), known_counts(root, None)
-    before = _default_lineage(root)
-    if before and before[RULE] == settings.model_dump(mode="json"):
-        changed = views.changed_days(root, before[views.EVENTS_VERSION], known.events.version or 0)
-        present = _stored_windows(root)
-        windows = [w for w in windows if w not in present or any(_is_within(day, w) for day in changed)]
-    if windows:
-        commits.swap_in(root, _stage_default(spark, root, settings, windows, known))
-
-
-def stage_all(spark: SparkSession, root: str, settings: TrendSettings, known: KnownCounts) -> Iterator[commits.Staged]:
-    """Compute every default window, and each other one that is stored, beside the rows that they will replace."""
-    windows = default_windows(known_days(root, known.events), settings.days)
-    if windows:
-        yield _stage_default(spark, root, settings, windows, known)
-    if tables.exists(root, TRENDS):
-        stored = tables.query(root, TRENDS, "SELECT DISTINCT window_from, window_to, bucket FROM trends")
-        asked = [Request(TimeRange(row.window_from, row.window_to), row.bucket) for row in stored]
-        for request in asked:
-            if request.bucket != "day" or request.range not in windows:
-                yield _stage_one(spark, root, settings, request, known)
-
-
-def _stage_default(
-    spark: SparkSession, root: str, settings: TrendSettings, windows: Sequence[TimeRange], known: KnownCounts
-) -> commits.Staged:
-    rows = compute_trends(spark, root, settings, windows, "day", known)
-    lineage = {views.EVENTS_VERSION: known.events.version, RULE: settings.model_dump(mode="json")}
-    return commits.stage_few(spark, rows, root, TRENDS, _condition(windows, "day"), lineage)
-
-
-def _stage_one(
-    spark: SparkSession, root: str, settings: TrendSettings, request: Request, known: KnownCounts
-) -> commits.Staged:
-    rows = compute_trends(spark, root, settings, [request.range], request.bucket, known)
-    before, rule = _default_lineage(root), settings.model_dump(mode="json")
-    is_odd = is_default_window(root, settings, request) and not (before and before[RULE] == rule)
-    where = _condition([request.range], request.bucket)
-    lineage = {views.EVENTS_VERSION: known.events.version, RULE: rule, _ASKED: where, _IS_ODD: is_odd}
-    return commits.stage_few(spark, rows, root, TRENDS, where, lineage)
-
-
-def _default_lineage(root: str) -> dict[str, Any] | None:
-    """Return what the default windows were last computed from; None where one has been by another rule since."""
-    for lineage in tables.lineages_of(root, TRENDS):
-        if _ASKED not in lineage:
-            return lineage
-        if lineage[_IS_ODD]:
-            return None
-    return None
-
-
-def _window_lineage(root: str, settings: TrendSettings, request: Request) -> dict[str, Any] | None:
-    """Return what a stored window was computed from, and by which rule; None where it is not stored."""
-    where = _condition([request.range], request.bucket)
-    is_kept = is_default_window(root, settings, request) and request.range in _stored_windows(root)
-    told = tables.lineages_of(root, TRENDS)
-    return next((each for each in told if each.get(_ASKED) == where or (is_kept and _ASKED not in each)), None)
-
-
-def _is_within(day: date, window: TimeRange) -> bool:
-    return start_of(day) < window.end and end_of(day) > window.start
-
-
 def trend_rule(settings: TrendSettings) -> TrendRule:
     """Return the rule that the settings ask for."""
     return TrendRule(**settings.model_dump(exclude={"days", "bucket"}))
-
-
-def _stored_windows(root: str) -> set[TimeRange]:
-    if not tables.exists(root, TRENDS):
-        return set()
-    rows = tables.query(root, TRENDS, "SELECT DISTINCT window_from, window_to FROM trends WHERE bucket = 'day'")
-    return {TimeRange(row["window_from"], row["window_to"]) for row in rows}
 
 
 def window_condition(window: TimeRange) -> str:
@@ -188,5 +81,6 @@ def window_condition(window: TimeRange) -> str:
     return f"window_from = {start} AND window_to = {end}"
 
 
-def _condition(windows: Sequence[TimeRange], bucket: str) -> str:
+def condition_of(windows: Sequence[TimeRange], bucket: str) -> str:
+    """Return the SQL condition of the rows of windows with that bucket."""
     return f"bucket = '{bucket}' AND ({' OR '.join(map(window_condition, windows))})"

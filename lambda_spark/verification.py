@@ -3,7 +3,7 @@
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lambda_spark import schemas, tables
+from lambda_spark import schemas, spark_tables, tables
 from lambda_spark.differences import Difference, compare
 from lambda_spark.errors import NotComputedError
 from lambda_spark.known_events import known_once
@@ -32,7 +32,7 @@ def verify(spark: SparkSession, root: str, where: str) -> Difference:
     settings = load_settings(data_root=root, **lineage["rules"])
     brands, make_rows = recommended_from_events(spark, settings, question, known)
     computed = brands.mapInArrow(rows_of(make_rows), schemas.RECOMMENDATIONS)
-    stored = tables.read(spark, root, RECOMMENDATIONS).where(where)
+    stored = spark_tables.read(spark, root, RECOMMENDATIONS).where(where)
     what = f"Recommendations for {question.request.range} as of {format_instant(question.as_of)}"
     ways = "in the table", "computed from events"
     return compare(what, ways, _comparable(stored), _comparable(computed), ("user_id", "rank"))

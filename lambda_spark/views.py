@@ -6,42 +6,12 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from lambda_spark import activity, commits, recent_brands, tables
-from lambda_spark.errors import NotComputedError
-from lambda_spark.handover import COVERS, RULE
+from lambda_spark import activity, commits, merging, recent_brands, spark_tables, tables
+from lambda_spark.days import changed_days
+from lambda_spark.handover import COVERS, EVENTS_VERSION, RULE
 from lambda_spark.parquet_files import as_they_are
 from lambda_spark.settings import BrandSettings
 from lambda_spark.tables import EVENTS, PRODUCT_ACTIVITY, USER_BRANDS
-from lambda_spark.time_ranges import DayHeld
-
-# The key of a view's lineage: the version of `events` that it covers.
-EVENTS_VERSION = "events_version"
-
-_DAY = "partition.event_date"
-
-
-def days_held(root: str, version: int | None = None) -> list[DayHeld]:
-    """Return the days of which the master dataset, or a version of it, holds events, from Delta's own statistics.
-
-    Raises NotComputedError where there is no event yet.
-    """
-    if tables.exists(root, EVENTS):
-        aggregates = [("min.event_time", "min"), ("max.event_time", "max")]
-        rows = tables.files_of(root, EVENTS, version).group_by(_DAY).aggregate(aggregates).sort_by(_DAY).to_pylist()
-        if rows:
-            return [DayHeld(row[_DAY], row["min.event_time_min"], row["max.event_time_max"]) for row in rows]
-    raise NotComputedError(f"There are no events in {root} yet: run {EVENTS.written_by} first.")
-
-
-def changed_days(root: str, after: int, until: int) -> list[date]:
-    """Return the days that events were added to after one version of the master dataset, up to and with another.
-
-    A log only grows, so these are the days with more events than before, whatever became of its files.
-    """
-    if after >= until:
-        return []
-    before, now = (_event_counts(root, version) for version in (after, until))
-    return sorted(day for day, count in now.items() if count != before.get(day))
 
 
 def update_product_activity(spark: SparkSession, root: str) -> int:
@@ -79,7 +49,7 @@ def update_user_brands(spark: SparkSession, root: str, brands: BrandSettings, re
     elif before[EVENTS_VERSION] < version:
         added = tables.event_files(root, version, before[EVENTS_VERSION])
         lists = recent_brands.brand_lists(spark, added, brands.limit, brands.event_types)
-        merged = recent_brands.merge_into(tables.read(spark, root, USER_BRANDS), lists, brands.limit)
+        merged = merging.merge_into(spark_tables.read(spark, root, USER_BRANDS), lists, brands.limit)
         lineage = _brands_lineage(root, version, brands)
         commits.replace(merged, as_they_are, root, USER_BRANDS, "true", lineage)
     return version
@@ -99,8 +69,3 @@ def _lineage(root: str, version: int) -> dict[str, Any]:
 
 def _brands_lineage(root: str, version: int, brands: BrandSettings) -> dict[str, Any]:
     return {**_lineage(root, version), RULE: brands.model_dump(mode="json")}
-
-
-def _event_counts(root: str, version: int) -> dict[date, int]:
-    rows = tables.files_of(root, EVENTS, version).group_by(_DAY).aggregate([("num_records", "sum")]).to_pylist()
-    return {row[_DAY]: row["num_records_sum"] for row in rows}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lambda_spark import events, kafka_source, tables
+from lambda_spark import events, kafka_source, spark_tables, tables
 from lambda_spark.checkpoints import Offsets, count_between
 from lambda_spark.console import make_console, print_batch
 from lambda_spark.settings import KafkaSettings
@@ -41,11 +41,13 @@ def watch_speed(spark: SparkSession, kafka: KafkaSettings) -> Watch:
 
 def show_batch(spark: SparkSession, root: str) -> None:
     """Print what the trends are made of: events -> product_activity -> buckets."""
-    activity = tables.read(spark, root, tables.PRODUCT_ACTIVITY).orderBy(F.desc("event_date"), F.desc("event_count"))
+    activity = spark_tables.read(spark, root, tables.PRODUCT_ACTIVITY).orderBy(
+        F.desc("event_date"), F.desc("event_count")
+    )
     counts = F.array_join(F.transform("buckets", lambda bucket: bucket["event_count"].cast("long")), " ")
-    trends = tables.read(spark, root, tables.TRENDS).orderBy(F.desc("window_to"), "rank")
+    trends = spark_tables.read(spark, root, tables.TRENDS).orderBy(F.desc("window_to"), "rank")
     stages = {
-        "events": _sample(tables.read(spark, root, tables.EVENTS).select(*_PARSED[:-1])),
+        "events": _sample(spark_tables.read(spark, root, tables.EVENTS).select(*_PARSED[:-1])),
         "product_activity": _sample(activity.select("event_date", "product_id", "brand", "event_count", "user_count")),
         "buckets": _sample(
             trends.select("window_from", "window_to", "product_id", counts.alias("counts"), "trend_score")

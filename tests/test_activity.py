@@ -10,9 +10,10 @@ from deltalake import write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lambda_spark import commits, schemas, tables
-from lambda_spark.activity import bucket_activity, filter_range, product_activity
+from lambda_spark import commits, schemas, spark_tables, tables
+from lambda_spark.activity import bucket_activity, product_activity
 from lambda_spark.event_files import EventFile
+from lambda_spark.recommender import filter_range
 from lambda_spark.schemas import BUCKET_ACTIVITY, PRODUCT_ACTIVITY
 from lambda_spark.tables import EVENTS
 from lambda_spark.time_ranges import TimeRange, parse_instant
@@ -42,7 +43,7 @@ def events(spark: SparkSession) -> DataFrame:
 def files(spark: SparkSession, events: DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Sequence[EventFile]:
     """Store the events, each in a file of its own, as if it had come alone."""
     root = tmp_path_factory.mktemp("data")
-    tables.create(spark, root, EVENTS)
+    spark_tables.create(spark, root, EVENTS)
     columns = [column for column in spark.createDataFrame([], schemas.EVENTS).columns if column not in events.columns]
     rows = events.withColumns({column: F.lit(None) for column in columns}).toArrow()
     schema = commits.target_of(root, EVENTS).schema

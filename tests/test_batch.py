@@ -18,7 +18,8 @@ from lambda_spark import pipelines
 from lambda_spark.errors import NotComputedError, TimeRangeError
 from lambda_spark.tables import USER_BRANDS
 from lambda_spark.time_ranges import TimeRange
-from lambda_spark.trend_windows import best_trends, stored_trends
+from lambda_spark.trend_views import stored_trends
+from lambda_spark.trend_windows import best_trends
 
 TREND_RULE = {"min_events": 1, "smoothing": 1.0}
 FIRST = shop_days(range(1, 10))

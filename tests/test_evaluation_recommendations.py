@@ -11,7 +11,8 @@ from conftest import NewSettings
 from helpers import event, shop_days, write_events
 from pyspark.sql import SparkSession
 
-from lambda_spark import pipelines, views
+from lambda_spark import pipelines
+from lambda_spark.days import days_held
 from lambda_spark.errors import TimeRangeError
 from lambda_spark.evaluation import elsewhere
 from lambda_spark.evaluation.cases import Case, read_case, read_trends
@@ -87,7 +88,7 @@ def two_futures(spark: SparkSession, new_shop: NewShop) -> SimpleNamespace:
         for product, kind in [(1, "purchase"), (6, "view"), (77, "view"), (77, "purchase")]
     ]
     shops = [new_shop(past + future) for future in (usual, other)]
-    cuts = [find_cuts(views.days_held(shop.data_root), "day", 9)[0] for shop in shops]
+    cuts = [find_cuts(days_held(shop.data_root), "day", 9)[0] for shop in shops]
     assert cuts[0] == cuts[1]
     assert cuts[0].judged.start == MARCH + 7 * DAY
     cases = [read_case(spark, shop, cuts[0]) for shop in shops]

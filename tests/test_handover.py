@@ -10,7 +10,7 @@ from helpers import Lists, expected_lists, lists_of, random_events, send
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 
-from lambda_spark import handover, merged_brands, pipelines, serving, tables
+from lambda_spark import brand_coverage, dropping, handover, merged_brands, pipelines, serving, spark_tables, tables
 from lambda_spark.brand_state import COVERED
 from lambda_spark.checkpoints import Offsets
 from lambda_spark.counts import speed_checkpoint
@@ -37,7 +37,7 @@ def is_whole(settings: Settings) -> bool:
     """Say whether the views of brands hold all that is known."""
     live = open_live(settings.data_root)
     known = known_events(settings.data_root, live)
-    return merged_brands.do_views_hold(settings.data_root, settings.brands, live, known)
+    return brand_coverage.do_views_hold(settings.data_root, settings.brands, live, known)
 
 
 def state(spark: SparkSession, settings: Settings) -> list[dict[str, int]]:
@@ -70,7 +70,7 @@ def test_what_the_batch_view_covers_is_dropped_and_nobody_loses_a_brand(spark: S
 
     send(run.kafka, parts[1])
     pipelines.speed_stream(spark, run, available_now=True)
-    log = tables.read(spark, root, RECENT_BRANDS).collect()
+    log = spark_tables.read(spark, root, RECENT_BRANDS).collect()
     assert {row.batch_id for row in log} == {2, 3}
     kept = state(spark, run)
     assert kept
@@ -98,21 +98,21 @@ def test_a_failure_while_the_log_is_dropped_changes_nothing_in_the_end(
     pipelines.speed_stream(spark, settings, available_now=True)
     batch_layer(spark, settings)
     send(settings.kafka, parts[1])
-    drop = handover._drop_from_log
+    drop = dropping._drop_from_log
 
     def fail(*arguments: object) -> None:
         if is_dropped:
             drop(*arguments)  # type: ignore[arg-type]
         raise OSError("pulled the plug")
 
-    monkeypatch.setattr(handover, "_drop_from_log", fail)
+    monkeypatch.setattr(dropping, "_drop_from_log", fail)
     with pytest.raises(StreamingQueryException, match="pulled the plug"):
         pipelines.speed_stream(spark, settings, available_now=True)
     assert set(present(spark, settings)) <= set(expected_lists(parts[0] + parts[1], LIMIT))
     monkeypatch.undo()
     pipelines.speed_stream(spark, settings, available_now=True)
     assert present(spark, settings) == expected_lists(parts[0] + parts[1], LIMIT)
-    assert {row.batch_id for row in tables.read(spark, settings.data_root, RECENT_BRANDS).collect()} == {2, 3}
+    assert {row.batch_id for row in spark_tables.read(spark, settings.data_root, RECENT_BRANDS).collect()} == {2, 3}
 
 
 def test_a_batch_view_of_another_topic_or_rule_covers_nothing(run: Settings) -> None:

@@ -11,9 +11,10 @@ from helpers import Lists, event_file, expected_lists, lists_of, read_events, st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lambda_spark import merged_brands, pipelines, tables
+from lambda_spark import merged_brands, pipelines, spark_tables, tables
 from lambda_spark.known_events import open_live
-from lambda_spark.recent_brands import brand_lists, merge_brand_lists
+from lambda_spark.merging import merge_brand_lists
+from lambda_spark.recent_brands import brand_lists
 from lambda_spark.replay import replay
 from lambda_spark.tables import EVENTS, RECENT_BRANDS, USER_BRANDS
 
@@ -74,7 +75,7 @@ def lists(spark: SparkSession, new_run: NewSettings, tmp_path_factory: pytest.Te
     pipelines.batch_brands(spark, settings)
     first_half = stored_lists(root, USER_BRANDS)
     pipelines.ingest_topic(spark, settings, available_now=True)
-    log, events = tables.read(spark, root, RECENT_BRANDS), tables.read(spark, root, EVENTS)
+    log, events = spark_tables.read(spark, root, RECENT_BRANDS), spark_tables.read(spark, root, EVENTS)
     merged = merged_brands.merged_views(spark, root, LIMIT, open_live(root))
     found = lists_by_way(
         {

@@ -17,7 +17,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import Row, SparkSession
 
-from lambda_spark import commits, pipelines, tables
+from lambda_spark import commits, pipelines, spark_tables, tables
 from lambda_spark.kafka import message_count
 from lambda_spark.rejects import Reason
 from lambda_spark.replay import replay
@@ -106,7 +106,7 @@ def test_a_rerun_without_new_messages_changes_no_table(topic: SimpleNamespace) -
 
 
 def test_each_event_is_stored_once_with_its_values(spark: SparkSession, topic: SimpleNamespace) -> None:
-    rows = tables.read(spark, topic.settings.data_root, EVENTS).collect()
+    rows = spark_tables.read(spark, topic.settings.data_root, EVENTS).collect()
     wanted = Counter((e["user_id"], e["product_id"], e["event_time"][:19], e["brand"] or None) for e in topic.good)
     stored = Counter((str(r.user_id), str(r.product_id), f"{r.event_time:%F %T}", r.brand) for r in rows)
     assert stored == wanted
@@ -118,10 +118,10 @@ def test_each_event_is_stored_once_with_its_values(spark: SparkSession, topic: S
 def test_what_is_no_event_is_kept_as_it_came_with_reason_and_coordinates(
     spark: SparkSession, topic: SimpleNamespace
 ) -> None:
-    rows = tables.read(spark, topic.settings.data_root, REJECTED_EVENTS).collect()
+    rows = spark_tables.read(spark, topic.settings.data_root, REJECTED_EVENTS).collect()
     as_text = [(m if m is None else m.decode(errors="backslashreplace"), reason.value) for m, reason in NOT_EVENTS]
     assert Counter((row.value, row.reason) for row in rows) == Counter(as_text)
-    events = tables.read(spark, topic.settings.data_root, EVENTS).select(*COORDINATES[:3]).collect()
+    events = spark_tables.read(spark, topic.settings.data_root, EVENTS).select(*COORDINATES[:3]).collect()
     coordinates = {tuple(row) for row in events} | {tuple(row[name] for name in COORDINATES[:3]) for row in rows}
     assert len(coordinates) == 98
     assert all(row.rejected_at for row in rows)
@@ -210,6 +210,6 @@ def test_a_real_file_gives_the_same_events_through_the_topic_and_directly(
     ):
         assert run == Counts(batch_received=17_435, stored=17_434, rejected={reason.value: 1})
     assert contents(streamed.data_root, EVENTS, COORDINATES) == contents(loaded.data_root, EVENTS, COORDINATES)
-    cut = [tables.read(spark, settings.data_root, REJECTED_EVENTS).first() for settings in (streamed, loaded)]
+    cut = [spark_tables.read(spark, settings.data_root, REJECTED_EVENTS).first() for settings in (streamed, loaded)]
     assert cut[0].value == cut[1].value == "2019-10-01 02:50:00 UTC,view,10900305," + cut[0].value[38:]
     assert (cut[1].source_file, cut[1].source_line) == (DENSE, 17_436)

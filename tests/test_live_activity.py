@@ -3,9 +3,11 @@
 import random
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from conftest import NewSettings
 from deltalake import DeltaTable
@@ -14,7 +16,7 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 
 from lambda_spark import commits, handover, merged_activity, pipelines, tables
-from lambda_spark.activity import product_activity
+from lambda_spark.activity import Span, count_here, counter, product_activity
 from lambda_spark.known_events import open_live
 from lambda_spark.merged_activity import bucket_counts, known_counts
 from lambda_spark.schemas import BUCKET_ACTIVITY
@@ -49,7 +51,7 @@ def counted(spark: SparkSession, settings: Settings, span: TimeRange = MARCH) ->
     root = settings.data_root
     known = known_counts(root, open_live(root))
     assert known.events.notes == ()
-    return Counter(map(str, bucket_counts(spark, root, known, span, DAY, COLUMNS).to_pylist()))
+    return Counter(map(str, bucket_counts(counter(spark), root, known, span, DAY, COLUMNS).to_pylist()))
 
 
 def recomputed(spark: SparkSession, settings: Settings, events: list[dict[str, str]], folder: Path) -> Counter[str]:
@@ -103,18 +105,15 @@ def test_the_live_view_holds_only_what_the_batch_view_does_not_count(run: Settin
     assert len(rows) == len(shop_days([4]))
 
 
-def test_only_days_that_are_touched_are_counted_anew(
-    spark: SparkSession, run: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_days_that_are_touched_are_counted_anew(run: Settings) -> None:
     spans = []
-    span_activity = merged_activity.activity.span_activity
 
-    def watch(session: SparkSession, asked: list) -> object:
+    def watch(asked: Sequence[Span]) -> pa.Table:
         spans.extend(asked)
-        return span_activity(session, asked)
+        return count_here(asked)
 
-    monkeypatch.setattr(merged_activity.activity, "span_activity", watch)
-    counted(spark, run)
+    root = run.data_root
+    bucket_counts(watch, root, known_counts(root, open_live(root)), MARCH, DAY, COLUMNS)
     assert [(span.range.start.day, span.is_touched_only) for span in spans] == [(4, True)]
 
 

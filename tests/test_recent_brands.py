@@ -13,7 +13,8 @@ from helpers import event_file
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lambda_spark.recent_brands import brand_lists, merge_brand_lists, merge_into
+from lambda_spark.merging import merge_brand_lists, merge_into
+from lambda_spark.recent_brands import brand_lists
 from lambda_spark.schemas import USER_BRANDS
 from lambda_spark.sightings import SIGHTINGS, merge
 

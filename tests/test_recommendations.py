@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
 from lambda_spark.parquet_files import rows_of
-from lambda_spark.recommendations import RecommendationRule, candidates_of, recommend_to, recommender
+from lambda_spark.recommendations import RecommendationRule, candidates_of, recommend_to
+from lambda_spark.recommender import recommender
 from lambda_spark.schemas import RECOMMENDATIONS, USER_BRANDS
 
 UTC = timezone.utc

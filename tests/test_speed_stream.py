@@ -12,9 +12,9 @@ from helpers import Lists, contents, expected_lists, lists_of, random_events, se
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 
-from lambda_spark import commits, pipelines, tables
+from lambda_spark import commits, pipelines, spark_tables
 from lambda_spark.counts import speed_checkpoint
-from lambda_spark.recent_brands import merge_brand_lists
+from lambda_spark.merging import merge_brand_lists
 from lambda_spark.settings import Settings
 from lambda_spark.sightings import unpack
 from lambda_spark.tables import RECENT_BRANDS
@@ -52,7 +52,7 @@ def undisturbed(spark: SparkSession, new_root: Callable[[], Settings]) -> Settin
 
 
 def merged_lists(spark: SparkSession, settings: Settings) -> Lists:
-    return lists_of(merge_brand_lists([tables.read(spark, settings.data_root, RECENT_BRANDS)], LIMIT))
+    return lists_of(merge_brand_lists([spark_tables.read(spark, settings.data_root, RECENT_BRANDS)], LIMIT))
 
 
 def test_a_stream_that_is_run_again_goes_on_where_it_was(spark: SparkSession, topic: SimpleNamespace) -> None:
@@ -63,7 +63,7 @@ def test_a_stream_that_is_run_again_goes_on_where_it_was(spark: SparkSession, to
 def test_the_log_has_a_row_per_batch_and_user_with_the_list_after_it(
     spark: SparkSession, undisturbed: Settings, topic: SimpleNamespace
 ) -> None:
-    rows = tables.read(spark, undisturbed.data_root, RECENT_BRANDS).orderBy("batch_id").collect()
+    rows = spark_tables.read(spark, undisturbed.data_root, RECENT_BRANDS).orderBy("batch_id").collect()
     assert len({(row.batch_id, row.user_id) for row in rows}) == len(rows)
     assert {row.batch_id for row in rows} == {0, 1}
     newest = {row.user_id: [item.brand for item in row.brands] for row in rows}

@@ -9,7 +9,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 from pyspark.sql import DataFrame, SparkSession
 
-from lambda_spark import commits, tables
+from lambda_spark import commits, spark_tables, tables
 from lambda_spark.errors import NotComputedError
 from lambda_spark.parquet_files import as_they_are
 from lambda_spark.tables import EVENTS, RECENT_BRANDS, USER_BRANDS, Table
@@ -27,7 +27,7 @@ def append(root: str, rows: DataFrame, application: str, number: int) -> bool:
 
 
 def stored(spark: SparkSession, root: str, table: Table) -> list[tuple[int, str]]:
-    return sorted(tuple(row) for row in tables.read(spark, root, table).collect())
+    return sorted(tuple(row) for row in spark_tables.read(spark, root, table).collect())
 
 
 def test_a_table_is_overwritten_in_one_commit_that_tells_its_lineage(spark: SparkSession, tmp_path: Path) -> None:
@@ -44,27 +44,27 @@ def test_a_table_is_overwritten_in_one_commit_that_tells_its_lineage(spark: Spar
 
 
 def test_a_table_has_the_columns_of_its_contract_before_its_first_row(spark: SparkSession, tmp_path: Path) -> None:
-    tables.create(spark, tmp_path, EVENTS)
-    tables.create(spark, tmp_path, EVENTS)
+    spark_tables.create(spark, tmp_path, EVENTS)
+    spark_tables.create(spark, tmp_path, EVENTS)
     made = DeltaTable(tmp_path / "events")
     assert made.version() == 0
     assert made.metadata().partition_columns == ["event_date"]
     assert made.metadata().configuration["delta.appendOnly"] == "true"
     wanted = spark.createDataFrame([], EVENTS.columns).schema
-    assert tables.read(spark, tmp_path, EVENTS).schema == wanted
+    assert spark_tables.read(spark, tmp_path, EVENTS).schema == wanted
 
 
 def test_a_table_that_is_missing_is_an_error_that_names_the_job_which_makes_it(
     spark: SparkSession, tmp_path: Path
 ) -> None:
     with pytest.raises(NotComputedError, match=r"no table .*user_brands yet: run jobs/batch_brands\.py first"):
-        tables.read(spark, tmp_path, USER_BRANDS)
+        spark_tables.read(spark, tmp_path, USER_BRANDS)
     assert tables.lineage_of(tmp_path, USER_BRANDS) is None
     assert not tables.exists(tmp_path, RECENT_BRANDS)
 
 
 def test_the_same_number_is_appended_once_for_each_application(spark: SparkSession, tmp_path: Path) -> None:
-    tables.create(spark, tmp_path, LOG)
+    spark_tables.create(spark, tmp_path, LOG)
     assert append(tmp_path, rows(spark, 1, 2), "one", 0)
     assert not append(tmp_path, rows(spark, 1, 2), "one", 0)
     assert append(tmp_path, rows(spark), "one", 1)
@@ -73,11 +73,11 @@ def test_the_same_number_is_appended_once_for_each_application(spark: SparkSessi
     assert append(tmp_path, rows(spark, 4), "one", 2)
     assert stored(spark, tmp_path, LOG) == [(1, "x"), (2, "x"), (3, "x"), (4, "x")]
     assert tables.version_of(tmp_path, LOG) == 4
-    assert tables.read(spark, tmp_path, LOG, version=1).count() == 2
+    assert spark_tables.read(spark, tmp_path, LOG, version=1).count() == 2
 
 
 def test_a_log_refuses_to_lose_rows(spark: SparkSession, tmp_path: Path) -> None:
-    tables.create(spark, tmp_path, LOG)
+    spark_tables.create(spark, tmp_path, LOG)
     append(tmp_path, rows(spark, 1), "one", 0)
     with pytest.raises(CommitFailedError, match="append-only"):
         commits.replace(rows(spark), as_they_are, tmp_path, LOG, "true")
@@ -111,7 +111,7 @@ def test_of_writers_at_once_each_replaces_what_the_one_before_has_written(spark:
 
 
 def test_the_newest_lineage_counts(spark: SparkSession, tmp_path: Path) -> None:
-    tables.create(spark, tmp_path, VIEW)
+    spark_tables.create(spark, tmp_path, VIEW)
     assert tables.lineage_of(tmp_path, VIEW) is None
     for version in (1, 2):
         commits.replace(rows(spark, 1), as_they_are, tmp_path, VIEW, "true", {"version": version, "rule": ["ä"]})

@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from lambda_spark import tables
+from lambda_spark.activity import counter
 from lambda_spark.brands import normalised_brand_sql
 from lambda_spark.evaluation.splits import Cut
 from lambda_spark.event_files import open_files
@@ -87,7 +88,7 @@ def read_trends(spark: SparkSession, settings: Settings, cut: Cut, bucket: str, 
     """Compute the window's trends by the settings, or with some of them changed. Rows as in schemas.TRENDS."""
     rule = settings.trends.model_copy(update=changes)
     root = settings.data_root
-    return compute_trends(spark, root, rule, [cut.window], bucket, known_counts(root, None), cut.window.end)
+    return compute_trends(counter(spark), root, rule, [cut.window], bucket, known_counts(root, None), cut.window.end)
 
 
 def _pairs(found: duckdb.DuckDBPyConnection, source: str, figures: str = "") -> pa.Table:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from lambda_spark import views
+from lambda_spark.days import days_held
 from lambda_spark.errors import TimeRangeError
 from lambda_spark.evaluation.cases import Case, read_case, read_trends
 from lambda_spark.evaluation.competitors import rule_recommends, simple_competitors
@@ -41,7 +41,7 @@ def judge(
     """
     with TemporaryDirectory() as folder:
         for name, settings in shops.items():
-            days, bucket = views.days_held(settings.data_root), settings.trends.bucket
+            days, bucket = days_held(settings.data_root), settings.trends.bucket
             for number, cut in enumerate(find_cuts(days, bucket, cuts, within)):
                 write_cut(spark, settings, cut, Path(folder, f"{name}-{number:03}"), with_tried)
         if not any(Path(folder).iterdir()):

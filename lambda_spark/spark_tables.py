@@ -1,0 +1,41 @@
+"""The Delta tables as Spark needs them: made with the columns of their contract, and read as DataFrames."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import deltalake
+from deltalake.transaction import CommitProperties
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from lambda_spark.tables import Table, exists, path_of, require
+
+# A log is only appended to, so that the files which a version has and an older one has not tell what is new.
+_LOG_PROPERTIES = {"delta.appendOnly": "true"}
+
+
+def create(spark: SparkSession, root: str, table: Table, lineage: Mapping[str, Any] | None = None) -> None:
+    """Make the table where there is none, so that its columns are the contract's and not the first writer's.
+
+    Its first commit tells the lineage, if there is one.
+    """
+    if exists(root, table):
+        return
+    schema = to_arrow_schema(spark.createDataFrame([], table.columns).schema, timezone="UTC")
+    properties = _LOG_PROPERTIES if table.is_log else {}
+    deltalake.DeltaTable.create(
+        path_of(root, table),
+        schema,
+        "ignore",
+        table.partitioned_by,
+        configuration=properties,
+        commit_properties=CommitProperties({"userMetadata": json.dumps(lineage)}) if lineage else None,
+    )
+
+
+def read(spark: SparkSession, root: str, table: Table, version: int | None = None) -> DataFrame:
+    """Read the table, or a version of it. Raises NotComputedError where it has not been made."""
+    require(root, table)
+    reader = spark.read.format("delta")
+    return (reader if version is None else reader.option("versionAsOf", version)).load(path_of(root, table))
