@@ -31,7 +31,8 @@ _COUNTED = [name for name in COUNTED_COLUMNS if name != "event_date"]
 class Span(NamedTuple):
     """A stretch of whole buckets of that size, the files that may hold events of it, and events that are in none.
 
-    `is_touched_only` leaves out the products that `later`, rows as live_events.LIVE_EVENTS, says nothing of.
+    `is_touched_only` leaves out the products that `later`, rows as live_events.LIVE_EVENTS, says nothing of;
+    `product_id` all others than that.
     """
 
     range: TimeRange
@@ -39,6 +40,7 @@ class Span(NamedTuple):
     files: Sequence[EventFile]
     later: pa.Table | None = None
     is_touched_only: bool = False
+    product_id: int | None = None
 
 
 # Counts the buckets of spans: one row per (bucket_at, product_id), schemas.BUCKET_ACTIVITY.
@@ -123,13 +125,14 @@ def _sources(span: Span) -> tuple[str, dict[str, pa.Table | Dataset]]:
     """Return SQL of all events of a span's days, and the relations that it reads."""
     relations: dict[str, pa.Table | Dataset] = {}
     columns, parts = ", ".join(_COUNTED), []
+    asked = "true" if span.product_id is None else f"product_id = {span.product_id}"
     if span.files:
         relations["stored"] = open_files(span.files)
-        touched = "WHERE product_id IN (SELECT product_id FROM later)" if span.is_touched_only else ""
-        parts.append(f"SELECT {columns} FROM stored {touched}")
+        touched = "product_id IN (SELECT product_id FROM later)" if span.is_touched_only else "true"
+        parts.append(f"SELECT {columns} FROM stored WHERE {asked} AND {touched}")
     if span.later is not None:
         relations["later"] = span.later
-        parts.append(f"SELECT {columns} FROM later")
+        parts.append(f"SELECT {columns} FROM later WHERE {asked}")
     return " UNION ALL ".join(parts), relations
 
 
@@ -165,7 +168,7 @@ def _count(span: Span, bucket: str) -> pa.Table:
         FROM (SELECT *, make_timestamptz(place * {span.size // MICROSECOND} + {micros(span.range.start)}) AS bucket_at
             FROM products JOIN users USING (place, product_id))
     """
-    return parsing.run(parsing.connect(), sql, **relations)
+    return parsing.run(parsing.connect().cursor(), sql, **relations)
 
 
 def _newest(column: str) -> str:

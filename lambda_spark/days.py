@@ -30,10 +30,11 @@ def changed_days(root: str, after: int, until: int) -> list[date]:
     """
     if after >= until:
         return []
-    before, now = (_event_counts(root, version) for version in (after, until))
+    before, now = (event_counts(root, version) for version in (after, until))
     return sorted(day for day, count in now.items() if count != before.get(day))
 
 
-def _event_counts(root: str, version: int) -> dict[date, int]:
+def event_counts(root: str, version: int) -> dict[date, int]:
+    """Return the number of events of each day that a version of the master dataset holds."""
     rows = tables.files_of(root, EVENTS, version).group_by(_DAY).aggregate([("num_records", "sum")]).to_pylist()
     return {row[_DAY]: row["num_records_sum"] for row in rows}

@@ -29,5 +29,13 @@ class NotComputedError(LambdaSparkError):
     """Raised when a table that is needed does not exist yet."""
 
 
+class TooSlowError(LambdaSparkError):
+    """Raised when an answer took longer than it may, and was given up."""
+
+
 class UnknownUserError(LambdaSparkError):
     """Raised when recommendations are asked for a user that no event names."""
+
+
+class UnknownProductError(LambdaSparkError):
+    """Raised when a product is asked for that no event names."""

@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 from pyarrow.dataset import Dataset
 
+from lambda_spark.deadlines import interrupted_when_due
 from lambda_spark.rejects import Reason
 from lambda_spark.schemas import EVENT_COLUMNS
 
@@ -160,7 +161,8 @@ def run(connection: duckdb.DuckDBPyConnection, sql: str, **relations: pa.Table |
     """Run `sql` over Arrow tables and datasets by their names; instants in the answer are UTC, as Spark expects."""
     for name, table in relations.items():
         connection.register(name, table)
-    answer = connection.execute(sql).to_arrow_table()
+    with interrupted_when_due(connection):
+        answer = connection.execute(sql).to_arrow_table()
     instants = pa.timestamp("us", tz="UTC")
     fields = [f.with_type(instants) if pa.types.is_timestamp(f.type) else f for f in answer.schema]
     return answer.cast(pa.schema(fields))

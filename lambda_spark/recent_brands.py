@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # What a task reads: many events of a user to combine, few enough for its memory. And what a task merges.
 _EVENTS_PER_PART, _EVENTS_PER_SHARD = 8_000_000, 2_000_000
 
+_NO_LIST = pa.Table.from_batches([sightings.brand_lists(sightings.SIGHTINGS.empty_table())])
 _PACKED_IN_ARROW = pa.schema([("shard", pa.int32()), ("packed", pa.binary())])
 
 
@@ -61,12 +62,24 @@ def combined_brands(
     The rows of a shard are in one partition.
     """
     shards = 1 + sum(file.row_count for file in files) // _EVENTS_PER_SHARD
-    conditions = ["brand IS NOT NULL"]
-    conditions += [f"event_type IN ({named_types(event_types)})"] if event_types else []
-    conditions += [f"event_time < TIMESTAMPTZ '{before.astimezone(UTC)}'"] if before else []
-    combine = partial(_combine, condition=" AND ".join(conditions), shards=shards)
+    combine = partial(_combine, condition=_condition(event_types, before), shards=shards)
     parts: list[list[EventFile] | pa.Table] = [*in_parts(files, _EVENTS_PER_PART), *([later] if later else [])]
     return over_parts(spark, parts, combine, PACKED).repartition(shards, "shard")
+
+
+def list_of_user(
+    user_id: int,
+    files: Sequence[EventFile],
+    limit: int,
+    event_types: Sequence[str] = (),
+    before: datetime | None = None,
+    later: pa.Table | None = None,
+) -> pa.Table:
+    """Compute the same for one user here, in this process: one row, or none where no brand is known of the user."""
+    parts = [part for part in (list(files), later) if part]
+    condition = f"{_condition(event_types, before)} AND user_id = {user_id}"
+    packed = [batch for part in parts for batch in _combine(part, condition, 1).to_batches()]
+    return next(list_maker(limit)(iter(packed)), (_NO_LIST,))[0]
 
 
 def list_maker(limit: int) -> MakeRows:
@@ -82,6 +95,14 @@ def list_maker(limit: int) -> MakeRows:
     return make
 
 
+def _condition(event_types: Sequence[str], before: datetime | None) -> str:
+    """SQL of the events that tell of a brand."""
+    conditions = ["brand IS NOT NULL"]
+    conditions += [f"event_type IN ({named_types(event_types)})"] if event_types else []
+    conditions += [f"event_time < TIMESTAMPTZ '{before.astimezone(UTC)}'"] if before else []
+    return " AND ".join(conditions)
+
+
 def _combine(events: list[EventFile] | pa.Table, condition: str, shards: int) -> pa.Table:
     """Combine what events, of files or in memory, say of each user and brand. One row per shard, columns as PACKED."""
     sql = f"""
@@ -90,7 +111,7 @@ def _combine(events: list[EventFile] | pa.Table, condition: str, shards: int) ->
         FROM events WHERE {condition} GROUP BY user_id, brand
     """
     relation = events if isinstance(events, pa.Table) else open_files(events)
-    seen = parsing.run(parsing.connect(), sql, events=relation)
+    seen = parsing.run(parsing.connect().cursor(), sql, events=relation)
     brands = _normalised(seen["brand"].combine_chunks().dictionary_encode())
     seen = seen.set_column(seen.schema.get_field_index("brand"), "brand", brands)
     return pack_shards(seen.filter(pc.is_valid(brands)), shards)
@@ -99,6 +120,6 @@ def _combine(events: list[EventFile] | pa.Table, condition: str, shards: int) ->
 def _normalised(brands: pa.DictionaryArray) -> pa.DictionaryArray:
     """Return the brands that are compared, NULL where there is none; each of the dictionary is worked out once."""
     sql = f"SELECT {normalised_brand_sql('name')} AS brand FROM names"
-    found = parsing.run(parsing.connect(), sql, names=pa.table({"name": brands.dictionary}))["brand"]
+    found = parsing.run(parsing.connect().cursor(), sql, names=pa.table({"name": brands.dictionary}))["brand"]
     names = found.combine_chunks().dictionary_encode()
     return pa.DictionaryArray.from_arrays(names.indices.take(brands.indices), names.dictionary)

@@ -1,13 +1,10 @@
 """One run as one HTML file that opens without a network: everything it draws with is inside."""
 
-from functools import cache
 from importlib.resources import files
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
-import altair as alt
-import vl_convert
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
 from lambda_spark import quality_words, words
@@ -16,6 +13,7 @@ from lambda_spark.charts import brands_chart, buckets_chart, scores_chart
 from lambda_spark.quality import Quality
 from lambda_spark.quality_charts import FILLS, backtest_chart, kinds_chart
 from lambda_spark.summary import RunSummary, rejected_by_reason, totals, verdicts
+from lambda_spark.vega import vega_script
 
 _MULTIPLES = 12
 _MOST_BUCKET_COLUMNS = 8
@@ -47,7 +45,7 @@ def render(summary: RunSummary) -> str:
         recommendations=[(user, list(rows)) for user, rows in groupby(summary.recommendations, attrgetter("user_id"))],
         brand_counts={row.user_id: len(row.brands) for row in summary.brands},
         charts=_charts(summary) | _quality_charts(summary.quality),
-        vega=_vega(),
+        vega=vega_script(),
     )
 
 
@@ -84,10 +82,3 @@ def _template() -> Template:
 
 def _source(name: str) -> str:
     return files("lambda_spark").joinpath(name).read_text(encoding="utf-8")
-
-
-@cache
-def _vega() -> str:
-    """Return the chart libraries as one script, in the version that Altair writes specifications for."""
-    version = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
-    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version)

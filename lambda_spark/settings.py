@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from lambda_spark.errors import SettingsError
@@ -92,6 +92,22 @@ class RecommendationSettings(_Section):
     fallback: bool
 
 
+class ServeSettings(_Section):
+    """Where the API and its page are served, to whom, and how much is asked of the machine."""
+
+    host: str
+    port: int = Field(ge=0, le=65_535)
+    token: SecretStr | None = Field(default=None, min_length=16)
+    cors_origins: tuple[str, ...]
+    requests_per_second: int = Field(ge=1)
+    deadline_seconds: float = Field(gt=0)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Say whether only this machine can reach it."""
+        return self.host in ("127.0.0.1", "::1", "localhost")
+
+
 class Settings(BaseSettings):
     """All settings. Precedence: job options, then LAMBDA_* variables, then conf/lambda.toml."""
 
@@ -106,6 +122,7 @@ class Settings(BaseSettings):
     brands: BrandSettings
     trends: TrendSettings
     recommendations: RecommendationSettings
+    serve: ServeSettings
 
     @field_validator("data_root", mode="before")
     @classmethod

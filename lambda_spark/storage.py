@@ -30,6 +30,12 @@ def open_paths(paths: Sequence[str]) -> tuple[Any, list[str]]:
     return system, [path[prefix:] for path in paths]
 
 
+def is_file(path: str) -> bool:
+    """Say whether there is a file at the path."""
+    system, place = open_root(path)
+    return bool(system.get_file_info(place).type == fs.FileType.File)
+
+
 def read_file(path: str) -> bytes | None:
     """Return what a file holds, None where there is none."""
     system, place = open_root(path)

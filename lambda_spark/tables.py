@@ -2,7 +2,7 @@
 
 import json
 from collections import namedtuple
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,7 +16,7 @@ from lambda_spark import schemas
 from lambda_spark.errors import NotComputedError
 from lambda_spark.event_files import EventFile
 from lambda_spark.parquet_files import open_parquet
-from lambda_spark.storage import read_file
+from lambda_spark.storage import is_file, read_file
 from lambda_spark.words import Row
 
 
@@ -118,12 +118,33 @@ def lineages_of(root: str, table: Table, version: int | None = None) -> Iterator
     # Read as it is: deltalake's history begins with the newest commit, whatever version is open.
     newest = version_of(root, table) if version is None else version
     for number in range(newest, -1, -1):
-        commit = read_file(f"{path_of(root, table)}/_delta_log/{number:020}.json")
+        commit = commit_of(root, table, number)
         if commit is None:
             return
-        for action in map(json.loads, commit.splitlines()):
-            if "userMetadata" in action.get("commitInfo", {}):
-                yield json.loads(action["commitInfo"]["userMetadata"])
+        if (told := told_by(commit)) is not None:
+            yield told
+
+
+def commit_of(root: str, table: Table, version: int) -> list[dict[str, Any]] | None:
+    """Return the actions of the commit that made a version, as Delta's protocol has them; None where there is none."""
+    content = read_file(f"{path_of(root, table)}/_delta_log/{version:020}.json")
+    return None if content is None else [json.loads(line) for line in content.splitlines()]
+
+
+def has_version(root: str, table: Table, version: int) -> bool:
+    """Say whether the table has come to that version, as far back as its log goes."""
+    return is_file(f"{path_of(root, table)}/_delta_log/{version:020}.json")
+
+
+def told_by(commit: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return what a commit tells of what its version was computed from; None where it tells nothing."""
+    told = (action["commitInfo"].get("userMetadata") for action in commit if "commitInfo" in action)
+    return next((json.loads(text) for text in told if text), None)
+
+
+def added_by(root: str, table: Table, commit: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return where the files are that a commit has added."""
+    return [f"{path_of(root, table)}/{action['add']['path']}" for action in commit if "add" in action]
 
 
 def require(root: str, table: Table) -> None:

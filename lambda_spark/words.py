@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 Row: TypeAlias = Any
 """A row of a table: attributes named as its columns (a pyspark Row, a named tuple, ...)."""
 
+FALLBACK = "fallback: a top trend, not of your recent brands"
 NOTHING = "\u2013"  # an en dash
 _MINUS = "\u2212"
 _UNITS = ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute"))
@@ -158,12 +159,20 @@ def reason(row: Row, brand_count: int | None = None, as_of: datetime | None = No
     `brand_count` is the number of recent brands the user has, where it is known. Times are told from `as_of`, the
     end of the window unless it is given.
     """
-    change = row.total_pct_increase
-    length = span(utc(row.window_to) - utc(row.window_from))
-    direction = "new" if change is None else f"{'up' if change >= 0 else 'down'} {abs(change):,.0f} %"
-    trend = f"{direction} in {length}, trend no. {row.trend_rank}"
+    trend = trend_reason(row.total_pct_increase, utc(row.window_to) - utc(row.window_from), row.trend_rank)
     if row.is_fallback:
-        return f"{trend}; fallback: a top trend, not of your recent brands"
+        return f"{trend}; {FALLBACK}"
+    now = as_of or row.window_to
+    return f"{trend}; {brand_reason(row.brand, row.brand_last_seen_at, now, row.brand_position, brand_count)}"
+
+
+def trend_reason(change: float | None, length: timedelta, trend_rank: int) -> str:
+    """Say of a product what its trend is: up 63 % in 7 days, trend no. 5."""
+    direction = "new" if change is None else f"{'up' if change >= 0 else 'down'} {abs(change):,.0f} %"
+    return f"{direction} in {span(length)}, trend no. {trend_rank}"
+
+
+def brand_reason(brand: str, seen_at: datetime, now: datetime, position: int, brand_count: int | None) -> str:
+    """Say what a user has to do with a brand: you looked at veltech 1 day ago (brand no. 1 of 17)."""
     of_all = "" if brand_count is None else f" of {brand_count}"
-    seen = ago(row.brand_last_seen_at, as_of or row.window_to)
-    return f"{trend}; you looked at {clean(row.brand)} {seen} (brand no. {row.brand_position}{of_all})"
+    return f"you looked at {clean(brand)} {ago(seen_at, now)} (brand no. {position}{of_all})"

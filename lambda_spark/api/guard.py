@@ -1,0 +1,90 @@
+"""Who may ask and how often, and the headers of every answer: around the application, for each request alike."""
+
+import hmac
+import time
+
+from limits import parse
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lambda_spark.api.metrics import Metrics
+from lambda_spark.api.problems import problem
+from lambda_spark.settings import ServeSettings
+
+# The page and the health of the server are for everybody who can reach it: they tell nothing of users.
+_PROTECTED = ("/v1/", "/metrics", "/openapi.json")
+
+_CONTENT = "; ".join(
+    (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:",
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    )
+)
+_HEADERS = {
+    "Content-Security-Policy": _CONTENT,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class Guard:
+    """Lets through what may pass; counts all of it."""
+
+    def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+        token = settings.token
+        self._token = f"Bearer {token.get_secret_value()}".encode() if token else None
+        self._limit = parse(f"{settings.requests_per_second}/second")
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or have it answered."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begin, status = time.perf_counter(), 500
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(raw=message["headers"])
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await (self._refusal(scope) or self._app)(scope, receive, send_with_headers)
+        finally:
+            self._metrics.observe(scope, status, time.perf_counter() - begin)
+
+    def _refusal(self, scope: Scope) -> ASGIApp | None:
+        """Return the answer to a request that may not pass."""
+        if not scope["path"].startswith(_PROTECTED):
+            return None
+        if self._token and not hmac.compare_digest(_header(scope, b"authorization"), self._token):
+            return _refused(
+                "unauthorized", 401, "The bearer token is missing or another.", "Send it: Authorization: Bearer …"
+            )
+        if not self._limiter.hit(self._limit, (scope["client"] or ("?",))[0]):
+            detail = f"More than {self._limit.amount:,} requests in a second."
+            return _refused("too-many-requests", 429, detail, "Wait a second, then ask again.")
+        return None
+
+
+def _header(scope: Scope, name: bytes) -> bytes:
+    return next((value for key, value in scope["headers"] if key == name), b"")
+
+
+def _refused(kind: str, status: int, detail: str, remedy: str) -> ASGIApp:
+    response = problem(kind, status, detail, remedy=remedy)
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if status == 429:
+        response.headers["Retry-After"] = "1"
+    return response

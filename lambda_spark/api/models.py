@@ -1,0 +1,141 @@
+"""What the API answers, for its OpenAPI description; tests hold the answers against it."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Id = Annotated[str, Field(pattern=r"^-?\d{1,19}$", examples=["512006836"])]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Reach(_Answer):
+    """How far an answer reaches: the newest event of the batch layer, and of either, by their own time.
+
+    `lag_s` is for how long the oldest message that the speed layer has not taken in has been waiting, in seconds; null
+    where the broker cannot be asked.
+    """
+
+    batch_upto: datetime | None
+    speed_upto: datetime | None
+    lag_s: float | None
+    notes: list[str]
+
+
+class WindowName(_Answer):
+    """A half-open range, and the size of its buckets."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    start: datetime = Field(alias="from")
+    end: datetime = Field(alias="to")
+    bucket: str
+
+
+class Recommendation(_Answer):
+    """A product, and the evidence for it; the brand's position is null for a fallback."""
+
+    rank: int
+    product_id: Id
+    brand: str | None
+    trend_rank: int
+    trend_score: float | None
+    total_pct_increase: float | None
+    brand_position: int | None
+    brand_last_seen_at: datetime | None
+    is_fallback: bool
+    reason: str
+
+
+class Recommendations(Reach):
+    """What is recommended to a user; `as_of` is null where it is answered from all that is known."""
+
+    user_id: Id
+    window: WindowName
+    as_of: datetime | None
+    recommendations: list[Recommendation]
+
+
+class Brand(_Answer):
+    """A brand that a user was seen with; position 1 is the most recent."""
+
+    position: int
+    brand: str
+    last_seen_at: datetime
+
+
+class Brands(Reach):
+    """The recent brands of a user."""
+
+    user_id: Id
+    as_of: datetime | None
+    brands: list[Brand]
+
+
+class User(_Answer):
+    """A user to pick."""
+
+    user_id: Id
+    brand_count: int
+    last_seen_at: datetime
+
+
+class Users(Reach):
+    """Users, those first whom the speed layer has told of last."""
+
+    users: list[User]
+
+
+class Trend(_Answer):
+    """A product that trends; `buckets` are its events, in the order of `bucket_starts`."""
+
+    rank: int
+    product_id: Id
+    brand: str | None
+    category_code: str | None
+    buckets: list[float]
+    event_count: float
+    user_count: int
+    total_pct_increase: float | None
+    is_new: bool
+    trend_score: float | None
+    growth_pct: float | None
+    z: float | None
+    confidence: Literal["confirmed", "emerging"] | None
+
+
+class Trends(Reach):
+    """The trends of a window; `shop` are the events of the whole shop per bucket."""
+
+    window: WindowName
+    rank_by: str
+    bucket_starts: list[datetime]
+    shop: list[float]
+    trends: list[Trend]
+
+
+class BucketCounts(_Answer):
+    """What happened to a product in a bucket."""
+
+    view_count: int
+    cart_count: int
+    remove_count: int
+    purchase_count: int
+    event_count: int
+    user_count: int
+
+
+class Product(Reach):
+    """A product and its buckets."""
+
+    product_id: Id
+    brand: str | None
+    category_code: str | None
+    last_price: float | None
+    window: WindowName
+    bucket_starts: list[datetime]
+    shop: list[int]
+    buckets: list[BucketCounts]

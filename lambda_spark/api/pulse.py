@@ -1,0 +1,65 @@
+"""/v1/status and /v1/live: the state of the pipeline, once or every second."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
+
+from lambda_spark.api import problems
+from lambda_spark.api.json_response import dump, render
+
+_SECONDS = 1.0
+
+router = APIRouter(prefix="/v1", tags=["live"], responses=problems.RESPONSES)
+
+
+class Pulse:
+    """Reads the state every second for as long as somebody listens, once for all of them."""
+
+    def __init__(self, status: Any, topic: Any) -> None:
+        self._status, self._topic = status, topic
+        self._listeners = 0
+        self.state: bytes = b""
+        self.sample: bytes = b""
+
+    async def run(self) -> None:
+        """Do so until cancelled."""
+        while True:
+            self._topic.is_sampled = self._listeners > 0
+            if self._listeners:
+                self.state = dump(await run_in_threadpool(self._status.read))
+                messages = await run_in_threadpool(self._status.sample)
+                self.sample = dump({"messages": messages}) if messages else b""
+            await asyncio.sleep(_SECONDS)
+
+    async def events(self) -> AsyncIterator[ServerSentEvent]:
+        """Yield each state as it comes, and each sample that is another than the one before."""
+        self._listeners += 1
+        told = sampled = b""
+        try:
+            while True:
+                if self.state != told:
+                    told = self.state
+                    yield ServerSentEvent(raw_data=told.decode(), event="status")
+                if self.sample and self.sample != sampled:
+                    sampled = self.sample
+                    yield ServerSentEvent(raw_data=sampled.decode(), event="sample")
+                await asyncio.sleep(_SECONDS / 4)
+        finally:
+            self._listeners -= 1
+
+
+@router.get("/status")
+async def status(request: Request) -> Response:
+    """The counts of both layers, how far each is, what was rejected, and the identity's last result."""
+    return render(await run_in_threadpool(request.app.state.status.read))
+
+
+@router.get("/live", response_class=EventSourceResponse)
+async def live(request: Request) -> AsyncIterator[ServerSentEvent]:
+    """The same every second as server-sent events (`status`), and the newest messages of the topic (`sample`)."""
+    async for event in request.app.state.pulse.events():
+        yield event

@@ -1,0 +1,112 @@
+"""What a person is shown of a running pipeline: the counts of both layers, how far each is, and what was rejected."""
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from lambda_spark import counts, tables
+from lambda_spark.api.keeper import Keeper
+from lambda_spark.api.topic import TopicWatch
+from lambda_spark.checkpoints import received_count
+from lambda_spark.identity_results import read_result
+from lambda_spark.rejects import SENTENCES, Reason
+from lambda_spark.summary import rejected_by_reason
+from lambda_spark.tables import EVENTS, RECENT_BRANDS, Table
+
+# Rates are those of the last seconds, and a layer that took nothing for longer while messages waited has stopped.
+_RATE_SECONDS = 10.0
+_PATIENCE_SECONDS = 15.0
+_MOST_CHARACTERS, _BRANDS_SHOWN, _MESSAGES_SHOWN = 500, 8, 8
+
+
+class Status:
+    """Reads the state of the pipeline, and remembers the last ones, of which rates are made."""
+
+    def __init__(self, keeper: Keeper, topic: TopicWatch) -> None:
+        self._keeper, self._topic = keeper, topic
+        self._received: deque[tuple[float, int, int]] = deque(maxlen=60)
+
+    def read(self) -> dict[str, Any]:
+        """Return the state as it is answered."""
+        root, keeper, topic = self._keeper.settings.data_root, self._keeper, self._topic
+        stored = counts.master_dataset_counts(root)
+        batch, speed = (received_count(find(root)) for find in (counts.ingest_checkpoint, counts.speed_checkpoint))
+        self._received.append((time.monotonic(), batch, speed))
+        upto = keeper.known.upto if keeper.known else None
+        committed_at = _committed_at(root, RECENT_BRANDS)
+        return {
+            "now": datetime.now(timezone.utc),
+            "topic": {
+                "name": topic.name,
+                "message_count": topic.message_count(),
+                "is_reachable": topic.ends is not None,
+            },
+            "batch": {
+                "received": batch,
+                "stored": stored.stored,
+                "rejected": sum(stored.rejected.values()),
+                "upto": upto.batch_upto if upto else None,
+                "committed_at": _committed_at(root, EVENTS),
+            },
+            "speed": {
+                "received": speed,
+                "behind": topic.behind(keeper.reached()),
+                "upto": keeper.seen_upto(),
+                "committed_at": committed_at,
+                "stopped_since": self._stopped_since(committed_at),
+            },
+            "events_per_second": {"topic": topic.rate(_RATE_SECONDS), **self._rates()},
+            "rejects": [
+                {"reason": reason, "count": count, "sentence": sentence}
+                for reason, count, sentence in rejected_by_reason(stored)
+            ],
+            "identity": read_result(keeper.settings.local_root),
+        }
+
+    def lag_seconds(self) -> float | None:
+        """Return for how long the oldest message has been waiting for the speed layer."""
+        return self._topic.lag_seconds(self._keeper.reached())
+
+    def sample(self) -> list[dict[str, Any]]:
+        """Return the newest messages: as they came, as parsed, and the user's brands once it is in these."""
+        reached = self._keeper.reached()
+        return [self._message(each["record"], each["parsed"], reached) for each in self._topic.newest[:_MESSAGES_SHOWN]]
+
+    def _message(self, record: Any, parsed: Mapping[str, Any], reached: Mapping[int, int]) -> dict[str, Any]:
+        is_event, is_taken = parsed["reason"] is None, record.offset < reached.get(record.partition, 0)
+        brands = self._keeper.users.find(parsed["user_id"]) if is_event and is_taken else None
+        event = {name: parsed[name] for name in ("event_time", "event_type", "brand", "price")}
+        ids = {name: str(parsed[name]) for name in ("product_id", "user_id")}
+        return {
+            "partition": record.partition,
+            "offset": record.offset,
+            "value": (record.value or b"").decode("utf-8", "replace")[:_MOST_CHARACTERS],
+            "reason": parsed["reason"],
+            "sentence": None if is_event else SENTENCES[Reason(parsed["reason"])],
+            "event": {**event, **ids} if is_event else None,
+            "brands": [brand for brand, _ in brands[:_BRANDS_SHOWN]] if brands else None,
+        }
+
+    def _rates(self) -> dict[str, float | None]:
+        now = time.monotonic()
+        recent = [each for each in self._received if now - each[0] <= _RATE_SECONDS]
+        if len(recent) < 2:
+            return {"batch": None, "speed": None}
+        seconds = recent[-1][0] - recent[0][0]
+        batch, speed = ((recent[-1][place] - recent[0][place]) / seconds for place in (1, 2))
+        return {"batch": batch, "speed": speed}
+
+    def _stopped_since(self, committed_at: datetime | None) -> datetime | None:
+        """Return when the speed layer last took something in, where messages have been waiting for long since then."""
+        lag = self.lag_seconds()
+        return committed_at if lag is not None and lag > _PATIENCE_SECONDS else None
+
+
+def _committed_at(root: str, table: Table) -> datetime | None:
+    if not tables.exists(root, table):
+        return None
+    commit = tables.commit_of(root, table, tables.version_of(root, table)) or []
+    times = [action["commitInfo"]["timestamp"] for action in commit if "commitInfo" in action]
+    return datetime.fromtimestamp(times[0] / 1000, timezone.utc) if times else None
