@@ -1,6 +1,6 @@
 # The two commands that matter: `make recommend` and `make test`. Each sets up what it needs first.
 .DEFAULT_GOAL := help
-.PHONY: help setup ready recommend identity rebuild month test lint evaluation bench bench-quick broker broker-stop cluster cluster-stop s3 package clean lock
+.PHONY: help setup ready recommend identity rebuild month test lint evaluation bench bench-quick bench-serving broker broker-stop cluster cluster-stop s3 package clean lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
-		printf '%-22s%s\n' "  $$name" "$$text"; done
+		printf '%-23s%s\n' "  $$name" "$$text"; done
 
 setup: ready  ## Make the environment in .venv, and fetch Java and the jars where they are missing
 	@echo "Ready: try 'make recommend'."
@@ -46,6 +46,9 @@ bench: ready .venv/.bench  ## Measure beside the alternatives and write docs/ben
 
 bench-quick: ready .venv/.bench  ## The same on small data, once each, in minutes; the document stays as it is
 	@$(BIN)/python -m bench --quick $(if $(ONLY),--only $(ONLY))
+
+bench-serving: ready .venv/.bench  ## Measure the API: load beside a constant and a look-up by key, and freshness; needs wrk
+	@$(BIN)/python -m bench --only serving serving-freshness
 
 broker: ready  ## Start the local Kafka broker and leave it running
 	@$(BIN)/python -m lambda_spark.broker start
