@@ -1,6 +1,6 @@
 # The two commands that matter: `make recommend` and `make test`. Each sets up what it needs first.
 .DEFAULT_GOAL := help
-.PHONY: help setup ready recommend identity rebuild month test lint evaluation bench bench-quick bench-serving broker broker-stop cluster cluster-stop s3 package clean lock
+.PHONY: help setup ready recommend serve live identity rebuild month test lint evaluation bench bench-quick bench-serving broker broker-stop cluster cluster-stop s3 package clean lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -18,6 +18,12 @@ ready: .venv/.run
 
 recommend: ready  ## Run the whole pipeline and show recommendations; EVENTS=FILES FROM=DATE TO=DATE for own data
 	@$(BIN)/python -m lambda_spark.demo $(if $(EVENTS),--events $(EVENTS)) $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO))
+
+serve: ready  ## Serve the API and its page at http://127.0.0.1:8000, over the tables of a pipeline that runs or has run
+	@$(BIN)/python -m lambda_spark.api
+
+live: ready  ## Run broker, replay, both streams and the server together, and watch; EVENTS=FILES SPEED=TIMES-EVENT-TIME
+	@$(BIN)/python -m lambda_spark.live $(if $(EVENTS),--events $(EVENTS)) $(if $(SPEED),--speed $(SPEED))
 
 identity: ready  ## Check that the views of both layers hold what the events say, row by row
 	@$(BIN)/python jobs/identity.py
@@ -75,7 +81,7 @@ dist/lambda_spark.zip: pyproject.toml $(wildcard lambda_spark/*) | ready
 
 TABLES := events rejected_events product_activity trends user_brands live_activity recent_brands recommendations
 # Named one by one: a file that somebody keeps in data/ must survive.
-MADE := $(TABLES) broker evaluation runs report.html generated-2019-11.csv month month.part
+MADE := $(TABLES) broker evaluation runs report.html identity.json generated-2019-11.csv month month.part
 
 clean:  ## Remove the tables, the topic, the reports and all caches; the environment and own files stay
 	@if [ -e .venv/.run ]; then $(BIN)/python -m lambda_spark.broker stop; fi
