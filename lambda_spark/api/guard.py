@@ -3,14 +3,12 @@
 import hmac
 import time
 
-from limits import parse
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lambda_spark.api.metrics import Metrics
 from lambda_spark.api.problems import problem
+from lambda_spark.api.rate_limit import RateLimit
 from lambda_spark.settings import ServeSettings
 
 # The page and the health of the server are for everybody who can reach it: they tell nothing of users.
@@ -39,8 +37,7 @@ class Guard:
         self._app, self._metrics = app, metrics
         token = settings.token
         self._token = f"Bearer {token.get_secret_value()}".encode() if token else None
-        self._limit = parse(f"{settings.requests_per_second}/second")
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._limit = RateLimit(settings.requests_per_second)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or have it answered."""
@@ -71,8 +68,8 @@ class Guard:
             return _refused(
                 "unauthorized", 401, "The bearer token is missing or another.", "Send it: Authorization: Bearer …"
             )
-        if not self._limiter.hit(self._limit, (scope["client"] or ("?",))[0]):
-            detail = f"More than {self._limit.amount:,} requests in a second."
+        if not self._limit.allows((scope["client"] or ("?",))[0], time.monotonic()):
+            detail = f"More than {self._limit.per_second:,} requests in a second."
             return _refused("too-many-requests", 429, detail, "Wait a second, then ask again.")
         return None
 
