@@ -9,6 +9,7 @@ from lambda_spark.api import models, problems
 from lambda_spark.api.json_response import render
 from lambda_spark.api.keeper import Keeper
 from lambda_spark.api.questions import Span, answered, known, past_moment, resolve
+from lambda_spark.api.quick_route import QuickRoute
 from lambda_spark.api.reach import reach
 from lambda_spark.api.user_answers import (
     brand_rows,
@@ -24,7 +25,7 @@ from lambda_spark.time_ranges import parse_instant
 
 MOST_RECOMMENDED, MOST_USERS = 50, 100
 
-router = APIRouter(prefix="/v1/users", tags=["users"], responses=problems.RESPONSES)
+router = APIRouter(prefix="/v1/users", tags=["users"], responses=problems.RESPONSES, route_class=QuickRoute)
 
 UserId = Annotated[int, Path(ge=-(2**63), le=2**63 - 1, description="The user's id.", examples=[512006836])]
 Start = Annotated[
