@@ -43,7 +43,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.keeper, app.state.topic, app.state.status = keeper, topic, status
     app.state.pulse, app.state.metrics = Pulse(status, topic), counted
     for part in (user_routes, product_routes, pulse, health, metrics):
-        app.include_router(part.router)
+        # Included as a router, its routes would be gone through twice for each request.
+        app.router.routes.extend(part.router.routes)
     page.install(app)
     problems.install(app)
     if serve.cors_origins:
