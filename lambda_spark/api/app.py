@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -19,6 +20,8 @@ from lambda_spark.api.topic import TopicWatch
 from lambda_spark.errors import SettingsError
 from lambda_spark.settings import Settings
 
+# What is measured is at /metrics; FastAPI would look for OpenTelemetry's providers at each request.
+_NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 # Against pages that give themselves a name of this machine: only these name it.
 _LOOPBACK_NAMES = ["127.0.0.1", "localhost", "[::1]", "::1"]
 
@@ -36,7 +39,7 @@ def create_app(settings: Settings) -> FastAPI:
         )
     # Elsewhere DuckDB has one thread, since Spark runs a task per core.
     parsing.connect().execute(f"SET threads TO {os.cpu_count() or 1}")
-    app = FastAPI(title="lambda-spark", docs_url=None, redoc_url=None, lifespan=_life)
+    app = FastAPI(title="lambda-spark", docs_url=None, redoc_url=None, lifespan=_life, telemetry=_NO_TELEMETRY)
     keeper, topic = Keeper(settings), TopicWatch(settings.kafka)
     status, counted = Status(keeper, topic), metrics.Metrics()
     counted.registry.register(metrics.PipelineCollector(status, keeper))
