@@ -26,7 +26,7 @@ export function layerTable({ now, topic, batch, speed, lag_s: lag }) {
 
 function caption({ name, is_reachable: isReachable }) {
   const topic = name ? `Topic ${name}` : "The topic";
-  return isReachable ? topic : `${topic}: the broker cannot be asked; start it with make broker`;
+  return isReachable ? topic : `${topic}: the broker cannot be asked; start it with \`make broker\``;
 }
 
 /** On a phone, the date and the time are below each other. */

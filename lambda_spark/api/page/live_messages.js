@@ -18,7 +18,7 @@ export function messageList() {
   } }, "Hold still");
   const take = (messages) => {
     if (isPaused) return;
-    messages.forEach((message) => put(list, message));
+    messages.toReversed().forEach((message) => put(list, message)); // the newest comes first, and goes on top last
     while (list.children.length > KEPT) list.lastElementChild.remove();
     none.hidden = list.children.length > 0;
   };
@@ -52,7 +52,7 @@ function parsed({ event, reason, sentence }) {
 function brands({ event, brands: known }) {
   if (!event) return step("Brands", h("span", { class: "hint" }, "none: it is no event"));
   if (known === null) return step("Brands", h("span", { class: "hint" }, "waiting for the speed layer"));
-  const names = known.flatMap((brand, place) => [place ? ", " : "", brand === event.brand ? h("b", { class: "key" }, clean(brand)) : clean(brand)]);
+  const names = known.flatMap((brand, place) => [place ? ", " : "", brand === event.brand?.trim().toLowerCase() ? h("b", { class: "key" }, clean(brand)) : clean(brand)]);
   return step("Brands", h("span", {}, names.length ? names : "none yet"));
 }
 

@@ -18,8 +18,9 @@ export function rangePicker(query) {
     top: h("input", { id: "top", type: "number", min: 1, max: 100, value: query.top ?? TOP }),
   };
   let taken = { window: { from: query.from ?? "", to: query.to ?? "", bucket: query.bucket ?? "day" } };
+  let isTouched = false;
   const learn = (answer) => {
-    if (form.contains(document.activeElement)) return;
+    if (isTouched) return;
     taken = answer;
     fill(inputs, taken.window);
   };
@@ -33,6 +34,7 @@ export function rangePicker(query) {
     field("From (UTC)", inputs.from), field("To, not included", inputs.to), field("Bucket", inputs.bucket),
     field("Rank by", inputs.rule), field("Products", inputs.top), h("button", { id: "show", class: "main" }, "Show"),
   );
+  form.addEventListener("input", () => (isTouched = true));
   inputs.rule.value = query.rank_by ?? "trend_score";
   inputs.bucket.addEventListener("change", () => fill(inputs, { from: inputs.from.value, to: inputs.to.value, bucket: inputs.bucket.value }));
   fill(inputs, taken.window);

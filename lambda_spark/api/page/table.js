@@ -1,6 +1,6 @@
 /** Tables: columns are told once, each with its name and what a cell of it holds. */
 
-import { h } from "./dom.js";
+import { h, sentence } from "./dom.js";
 
 /**
  * Make a table. A column is `{name, cell(row), kind}`; its kind is a class: `number`, `text`, ...
@@ -10,7 +10,7 @@ export function table(caption, columns, rows, { id, kind, rowAttributes = () => 
   return h(
     "table",
     { id, class: kind ?? null },
-    h("caption", {}, caption),
+    h("caption", {}, sentence(caption)),
     h("thead", {}, h("tr", {}, columns.map((column) => h("th", { scope: "col", class: column.kind }, column.name)))),
     h("tbody", {}, rows.map((row) => h("tr", rowAttributes(row), columns.map((column) => cell(column, row))))),
   );
