@@ -53,5 +53,10 @@ export function besides(answer) {
 function asProblem(error) {
   if (error instanceof Problem) return error;
   console.error(error);
-  return new Problem({ type: "page-failed", title: "The page failed", detail: error.message, remedy: "Load it again." });
+  return new Problem({
+    type: "page-failed",
+    title: "The page failed",
+    detail: error.message,
+    remedy: "Load it again.",
+  });
 }
