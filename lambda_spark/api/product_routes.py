@@ -3,29 +3,24 @@
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from lambda_spark.api import models, problems
 from lambda_spark.api.json_response import render
 from lambda_spark.api.keeper import Keeper
 from lambda_spark.api.known import Asked
+from lambda_spark.api.parameters import Bucket, End, ProductId, Start, check_names
 from lambda_spark.api.questions import Span, answered, known, resolve
 from lambda_spark.api.reach import reach
 from lambda_spark.api.trend_answers import product_values, trend_values
 from lambda_spark.api.user_answers import window_name
-from lambda_spark.api.user_routes import End, Start
 from lambda_spark.settings import RankBy
 from lambda_spark.time_ranges import DAY, TimeRange, end_of, start_of
 
 MOST_TRENDS = 100
 _DAYS_OF_A_PRODUCT = 30
 
-router = APIRouter(prefix="/v1", tags=["products"], responses=problems.RESPONSES)
-
-Bucket = Annotated[
-    str | None, Query(max_length=20, description="day, hour, or an interval such as '10 minutes'.", examples=["hour"])
-]
-ProductId = Annotated[int, Path(ge=-(2**63), le=2**63 - 1, description="The product's id.", examples=[17629691])]
+router = APIRouter(prefix="/v1", tags=["products"], responses=problems.RESPONSES, dependencies=[Depends(check_names)])
 
 
 @router.get("/trends", response_model=models.Trends)

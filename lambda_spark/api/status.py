@@ -7,13 +7,14 @@ from datetime import datetime, timezone
 from typing import Any
 
 from lambda_spark import counts, tables
+from lambda_spark.api.current import Current
 from lambda_spark.api.keeper import Keeper
 from lambda_spark.api.topic import TopicWatch
 from lambda_spark.checkpoints import received_count
 from lambda_spark.identity_results import read_result
 from lambda_spark.rejects import SENTENCES, Reason
 from lambda_spark.summary import rejected_by_reason
-from lambda_spark.tables import EVENTS, RECENT_BRANDS, Table
+from lambda_spark.tables import EVENTS, RECENT_BRANDS, REJECTED_EVENTS, Table
 
 # Rates are those of the last seconds, and a layer that took nothing for longer while messages waited has stopped.
 _RATE_SECONDS = 10.0
@@ -27,15 +28,18 @@ class Status:
     def __init__(self, keeper: Keeper, topic: TopicWatch) -> None:
         self._keeper, self._topic = keeper, topic
         self._received: deque[tuple[float, int, int]] = deque(maxlen=60)
+        root = keeper.settings.data_root
+        self._stored = Current(root, (EVENTS, REJECTED_EVENTS), lambda *_: counts.master_dataset_counts(root))
+        self._batch_at, self._speed_at = (_commit_time(root, table) for table in (EVENTS, RECENT_BRANDS))
 
     def read(self) -> dict[str, Any]:
         """Return the state as it is answered."""
         root, keeper, topic = self._keeper.settings.data_root, self._keeper, self._topic
-        stored = counts.master_dataset_counts(root)
+        stored = self._stored.get()
         batch, speed = (received_count(find(root)) for find in (counts.ingest_checkpoint, counts.speed_checkpoint))
         self._received.append((time.monotonic(), batch, speed))
         upto = keeper.known.upto if keeper.known else None
-        committed_at = _committed_at(root, RECENT_BRANDS)
+        committed_at = self._speed_at.get()
         return {
             "now": datetime.now(timezone.utc),
             "topic": {
@@ -48,7 +52,7 @@ class Status:
                 "stored": stored.stored,
                 "rejected": sum(stored.rejected.values()),
                 "upto": upto.batch_upto if upto else None,
-                "committed_at": _committed_at(root, EVENTS),
+                "committed_at": self._batch_at.get(),
             },
             "speed": {
                 "received": speed,
@@ -91,7 +95,7 @@ class Status:
 
     def _rates(self) -> dict[str, float | None]:
         now = time.monotonic()
-        recent = [each for each in self._received if now - each[0] <= _RATE_SECONDS]
+        recent = [each for each in self._received.copy() if now - each[0] <= _RATE_SECONDS]
         if len(recent) < 2:
             return {"batch": None, "speed": None}
         seconds = recent[-1][0] - recent[0][0]
@@ -104,9 +108,12 @@ class Status:
         return committed_at if lag is not None and lag > _PATIENCE_SECONDS else None
 
 
-def _committed_at(root: str, table: Table) -> datetime | None:
-    if not tables.exists(root, table):
-        return None
-    commit = tables.commit_of(root, table, tables.version_of(root, table)) or []
-    times = [action["commitInfo"]["timestamp"] for action in commit if "commitInfo" in action]
-    return datetime.fromtimestamp(times[0] / 1000, timezone.utc) if times else None
+def _commit_time(root: str, table: Table) -> Current[datetime | None]:
+    """Return what tells when the table was last written to."""
+
+    def read(version: int | None) -> datetime | None:
+        commit = (tables.commit_of(root, table, version) if version is not None else None) or []
+        times = [action["commitInfo"]["timestamp"] for action in commit if "commitInfo" in action]
+        return datetime.fromtimestamp(times[0] / 1000, timezone.utc) if times else None
+
+    return Current(root, (table,), read)

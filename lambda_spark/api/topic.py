@@ -47,20 +47,24 @@ class TopicWatch:
 
     def message_count(self) -> int | None:
         """Return the number of messages in the topic; None where that cannot be told."""
-        return None if self.ends is None else sum(end - self.first.get(number, 0) for number, end in self.ends.items())
+        ends = self.ends
+        return None if ends is None else sum(end - self.first.get(number, 0) for number, end in ends.items())
 
     def behind(self, reached: Offsets) -> int | None:
         """Return the number of messages that are not reached yet; None where that cannot be told."""
-        if self.ends is None:
+        ends = self.ends
+        if ends is None:
             return None
-        return sum(max(end - reached.get(number, self.first.get(number, 0)), 0) for number, end in self.ends.items())
+        return sum(max(end - reached.get(number, self.first.get(number, 0)), 0) for number, end in ends.items())
 
     def lag_seconds(self, reached: Offsets) -> float | None:
         """Return for how long a message has been waiting that is not reached yet; 0 where there is none."""
         if self.ends is None:
             return None
+        if not self.behind(reached):
+            return 0.0
         waiting_since = None
-        for at, ends in reversed(self._looks):
+        for at, ends in reversed(self._looks.copy()):
             if all(end <= reached.get(number, self.first.get(number, 0)) for number, end in ends.items()):
                 break
             waiting_since = at
@@ -69,7 +73,7 @@ class TopicWatch:
     def rate(self, seconds: float) -> float | None:
         """Return how many messages a second have come in so many last seconds."""
         now = time.monotonic()
-        looks = [(at, sum(ends.values())) for at, ends in self._looks if now - at <= seconds]
+        looks = [(at, sum(ends.values())) for at, ends in self._looks.copy() if now - at <= seconds]
         if self.ends is None or len(looks) < 2:
             return None
         (first_at, first), (last_at, last) = looks[0], looks[-1]
