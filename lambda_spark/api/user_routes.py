@@ -95,8 +95,9 @@ async def _window(keeper: Keeper, span: Span) -> tuple[Window, tuple[str, ...]]:
         return keeper.default, keeper.default_notes
 
     def prepare() -> tuple[Window, tuple[str, ...]]:
-        asked, notes = resolve(keeper, span)
-        return keeper.windows.window(known(keeper), asked), notes
+        now = known(keeper)
+        asked, notes = resolve(keeper, now, span)
+        return keeper.windows.window(now, asked), notes
 
     return await answered(keeper, prepare)
 
