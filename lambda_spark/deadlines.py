@@ -4,11 +4,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from threading import Timer
+from threading import Event, Thread
 
 import duckdb
 
 from lambda_spark.errors import TooSlowError
+
+_AGAIN_SECONDS = 0.05
 
 # When the work has to be done, by the clock of time.monotonic, and how many seconds it had.
 _due: ContextVar[tuple[float, float] | None] = ContextVar("due", default=None)
@@ -24,18 +26,45 @@ def within(seconds: float) -> Iterator[None]:
         _due.reset(before)
 
 
+def seconds_left() -> float:
+    """Return how much time is left; -1, which locks take for no end, where the work has no deadline.
+
+    Raises TooSlowError where there is none.
+    """
+    due = _due.get()
+    if due is None:
+        return -1.0
+    if (left := due[0] - time.monotonic()) <= 0:
+        raise too_slow()
+    return left
+
+
+def too_slow() -> TooSlowError:
+    """Return the error that work inside the block ends with."""
+    due = _due.get()
+    return TooSlowError(f"The answer took more than {due[1] if due else 0:g} s: ask for a shorter range.")
+
+
 @contextmanager
 def interrupted_when_due(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Interrupt what runs on the connection at the end of the time it has, if there is one."""
-    due = _due.get()
-    if due is None:
+    left = seconds_left()
+    if left < 0:
         yield
         return
-    timer = Timer(max(due[0] - time.monotonic(), 0), connection.interrupt)
-    timer.start()
+    done = Event()
+    Thread(target=_interrupt, args=(connection, left, done), daemon=True).start()
     try:
         yield
     except duckdb.InterruptException as error:
-        raise TooSlowError(f"The answer took more than {due[1]:g} s: ask for a shorter range.") from error
+        raise too_slow() from error
     finally:
-        timer.cancel()
+        done.set()
+
+
+def _interrupt(connection: duckdb.DuckDBPyConnection, seconds: float, done: Event) -> None:
+    """Interrupt until the query has ended: DuckDB forgets an interruption that comes just before a query begins."""
+    pause = seconds
+    while not done.wait(pause):
+        connection.interrupt()
+        pause = _AGAIN_SECONDS

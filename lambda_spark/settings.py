@@ -1,5 +1,6 @@
 """The settings: conf/lambda.toml holds every default, the environment (LAMBDA_*) and job options override it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -156,7 +157,7 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc'])} = {problem['input']!r}: {problem['msg']}"
+            f"{'.'.join(str(part) for part in problem['loc'])} = {_shown(problem)}: {problem['msg']}"
             for problem in error.errors()
         )
         raise SettingsError(f"Cannot use these settings: {problems}. Every setting is in {CONFIG_FILE}.") from error
@@ -165,3 +166,8 @@ def load_settings(**overrides: Any) -> Settings:
         unreadable = getattr(error.__cause__, "doc", str(CONFIG_FILE))
         remedy = f'write lists as in ["view", "cart"]; every setting is in {CONFIG_FILE}.'
         raise SettingsError(f"Cannot read {unreadable!r} as settings ({error}): {remedy}") from error
+
+
+def _shown(problem: Mapping[str, Any]) -> str:
+    """Return the bad value, unless nobody is to read it."""
+    return "…" if "token" in problem["loc"] else repr(problem["input"])

@@ -12,6 +12,9 @@ DAY = timedelta(days=1)
 MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+# Those that an event may be of (lambda_spark.parsing): a bucket can be added to each without an overflow.
+_YEARS = range(1900, 2200)
+
 _UNITS = {"day": DAY, "hour": timedelta(hours=1), "minute": timedelta(minutes=1)}
 # Tried from the largest on where the data spans no two complete days: no day has enough of any larger one.
 _FINER_BUCKETS = ("hour", "10 minutes", "5 minutes", "minute")
@@ -50,14 +53,17 @@ def parse_instant(text: str) -> datetime:
     """Read a date or an ISO 8601 instant; UTC unless it says otherwise. Raises TimeRangeError."""
     try:
         instant = datetime.fromisoformat(re.sub(r"( ?UTC|Z)$", "+00:00", text.strip()))
-    except ValueError as error:
+        utc = instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise TimeRangeError(f"{text!r} is no date or instant: write 2019-11-01 or 2019-11-01T12:00:00.") from error
-    return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+    if utc.year not in _YEARS:
+        raise TimeRangeError(f"{text!r} is in no year of events: write one from {_YEARS[0]} to {_YEARS[-1]}.")
+    return utc
 
 
 def parse_bucket(text: str) -> timedelta:
     """Read a bucket size: day, hour, `10 minutes` and the like. Raises TimeRangeError."""
-    match = re.fullmatch(r"\s*(?:(\d+)\s+)?(day|hour|minute)s?\s*", text)
+    match = re.fullmatch(r"\s*(?:(\d{1,5})\s+)?(day|hour|minute)s?\s*", text)
     size = int(match[1] or 1) * _UNITS[match[2]] if match else timedelta(0)
     if not timedelta(0) < size <= DAY:
         raise TimeRangeError(f"{text!r} is no bucket: write day, hour, or an interval such as '10 minutes'.")
@@ -75,7 +81,8 @@ def check_range(asked: TimeRange, bucket: str) -> TimeRange:
     """Return the range if it runs forward over at least two whole buckets. Raises TimeRangeError."""
     size, length = parse_bucket(bucket), asked.end - asked.start
     if length <= timedelta(0):
-        raise TimeRangeError(f"--from {format_instant(asked.start)} is not before --to {format_instant(asked.end)}.")
+        start, end = map(format_instant, asked)
+        raise TimeRangeError(f"--from {start} is not before --to {end}: name a later --to.")
     if length % size:
         counts = sorted({max(2, length // size + i) for i in (0, 1)})
         nearest = " or ".join(str(TimeRange(asked.start, asked.start + count * size)) for count in counts)
@@ -90,7 +97,7 @@ def check_held(asked: TimeRange, days: Sequence[DayHeld]) -> tuple[str, ...]:
     first, last = days[0].first_at, days[-1].last_at
     held = f"{format_instant(first)} to {format_instant(last)}"
     if asked.end <= first or asked.start > last:
-        raise TimeRangeError(f"The range {asked} is outside the data, which runs from {held}.")
+        raise TimeRangeError(f"The range {asked} is outside the data, which runs from {held}: ask within it.")
     if asked.start.date() < first.date() or asked.end > last + _UNSEEN:
         return (f"The range {asked} reaches past the data ({held}): answered with what is known.",)
     return ()

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 Row: TypeAlias = Any
 """A row of a table: attributes named as its columns (a pyspark Row, a named tuple, ...)."""
 
-FALLBACK = "fallback: a top trend, not of your recent brands"
+FALLBACK = "fallback: a trend of the whole shop, not of your recent brands"
 NOTHING = "\u2013"  # an en dash
 _MINUS = "\u2212"
 _UNITS = ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute"))

@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from all_jobs import run_all_jobs
+from api_server import running_server
 from helpers import all_tables, send
 from pyspark.sql import SparkSession
 
@@ -101,6 +102,13 @@ def reference(spark: SparkSession, new_run: NewSettings, small_month: Path) -> S
     run_all_jobs(spark, settings)
     assert all(all_tables(settings.data_root).values())
     return settings
+
+
+@pytest.fixture(scope="session")
+def server(reference: Settings) -> Iterator[str]:
+    """Yield the address of a server over that run, which nobody is to change."""
+    with running_server(reference) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -150,8 +150,16 @@ def all_tables(root: str) -> dict[str, Counter[str]]:
 
 def run_job(command: Sequence[str], settings: Settings, cwd: Path, **variables: str) -> str:
     """Run a command as in an activated environment with these settings; fails where it does."""
+    surroundings = environment_of(settings, **variables)
+    done = subprocess.run(command, env=surroundings, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def environment_of(settings: Settings, **variables: str) -> dict[str, str]:
+    """Return an activated environment with these settings."""
     usual = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    surroundings = {
+    return {
         **usual,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "LAMBDA_DATA_ROOT": str(settings.data_root),
@@ -159,11 +167,9 @@ def run_job(command: Sequence[str], settings: Settings, cwd: Path, **variables: 
         "LAMBDA_KAFKA__TOPIC": settings.kafka.topic,
         "LAMBDA_SPEED__SHARDS": str(settings.speed.shards),
         "LAMBDA_SPEED__STATE_PARTITIONS": str(settings.speed.state_partitions),
+        "LAMBDA_TRENDS": settings.trends.model_dump_json(exclude_none=True),
         **variables,
     }
-    done = subprocess.run(command, env=surroundings, cwd=cwd, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def versions(root: str) -> dict[str, int]:

@@ -1,16 +1,43 @@
 """`make serve`: the API and its page, over the tables of a pipeline that runs or has run."""
 
 import argparse
+import math
 import socket
+from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from lambda_spark import cli
 from lambda_spark.api.app import create_app
+from lambda_spark.api.protocol import BoundedProtocol
 from lambda_spark.errors import SettingsError
 from lambda_spark.settings import ServeSettings
 
-_STOP_SECONDS = 2
+
+class _Server(uvicorn.Server):
+    """Ends the streams of whoever listens before it waits for all answers to end."""
+
+    def __init__(self, app: FastAPI, serve: ServeSettings) -> None:
+        self._pulse = app.state.pulse
+        config = uvicorn.Config(
+            app,
+            http=BoundedProtocol,
+            ws="none",
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            # Whom a limit is for is who connects, not who it says it is.
+            proxy_headers=False,
+            # So that a query that runs can still be answered or given up.
+            timeout_graceful_shutdown=math.ceil(serve.deadline_seconds) + 1,
+        )
+        super().__init__(config)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop."""
+        self._pulse.stop()
+        super().handle_exit(sig, frame)
 
 
 def main() -> None:
@@ -24,15 +51,9 @@ def main() -> None:
     settings = cli.load(args, serve={"host": args.host, "port": args.port})
     with _listen(settings.serve) as listener:
         app, (host, port, *_) = create_app(settings), listener.getsockname()
-        print(f"Serving {settings.data_root} at http://{host}:{port}; Ctrl-C ends it.", flush=True)
-        config = uvicorn.Config(
-            app,
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            timeout_graceful_shutdown=_STOP_SECONDS,
-        )
-        uvicorn.Server(config).run([listener])
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        print(f"Serving {settings.data_root} at http://{address}; Ctrl-C ends it.", flush=True)
+        _Server(app, settings.serve).run([listener])
 
 
 def _listen(serve: ServeSettings) -> socket.socket:

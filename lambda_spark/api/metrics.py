@@ -5,13 +5,16 @@ from datetime import datetime, timezone
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Scope
 
+from lambda_spark.api import problems
 from lambda_spark.api.keeper import Keeper
+from lambda_spark.api.pulse import Pulse
 from lambda_spark.api.status import Status
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -40,8 +43,8 @@ class Metrics:
 class PipelineCollector(Collector):
     """Reads the state of the pipeline whenever it is asked for."""
 
-    def __init__(self, status: Status, keeper: Keeper) -> None:
-        self._status, self._keeper = status, keeper
+    def __init__(self, status: Status, keeper: Keeper, pulse: Pulse) -> None:
+        self._status, self._keeper, self._pulse = status, keeper, pulse
 
     def collect(self) -> Iterator[Metric]:
         """Yield what is measured of it."""
@@ -55,6 +58,7 @@ class PipelineCollector(Collector):
         lag = self._status.lag_seconds()
         yield _gauge("stream_lag_seconds", "For how long the oldest of these has been waiting.", lag)
         yield _gauge("state_users", "Users that the speed layer holds.", self._keeper.users.realtime_count())
+        yield _gauge("live_listeners", "Who listens to /v1/live now.", self._pulse.listeners)
         for layer, count in (("batch", batch["received"]), ("speed", speed["received"])):
             yield _counter("received_messages", "Messages received.", "layer", [(layer, count)])
         yield _counter("stored_events", "Events in the master dataset.", None, [("", batch["stored"])])
@@ -62,7 +66,7 @@ class PipelineCollector(Collector):
         yield _counter("rejected_messages", "Messages and lines that are no event.", "reason", rejected)
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=PlainTextResponse, responses={s: problems.RESPONSES[s] for s in (401, 429)})
 async def metrics(request: Request) -> Response:
     """Metrics in the format of Prometheus."""
     text = await run_in_threadpool(generate_latest, request.app.state.metrics.registry)

@@ -5,14 +5,16 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Id = Annotated[str, Field(pattern=r"^-?\d{1,19}$", examples=["512006836"])]
+Id = Annotated[str, Field(pattern=r"^-?[0-9]{1,19}$", examples=["512006836"])]
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
+    """An answer, or a part of one: no other fields than these."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class Reach(_Answer):
+class Reach(Answer):
     """How far an answer reaches: the newest event of the batch layer, and of either, by their own time.
 
     `lag_s` is for how long the oldest message that the speed layer has not taken in has been waiting, in seconds; null
@@ -25,7 +27,7 @@ class Reach(_Answer):
     notes: list[str]
 
 
-class WindowName(_Answer):
+class WindowName(Answer):
     """A half-open range, and the size of its buckets."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
@@ -35,7 +37,7 @@ class WindowName(_Answer):
     bucket: str
 
 
-class Recommendation(_Answer):
+class Recommendation(Answer):
     """A product, and the evidence for it; the brand's position is null for a fallback."""
 
     rank: int
@@ -59,7 +61,7 @@ class Recommendations(Reach):
     recommendations: list[Recommendation]
 
 
-class Brand(_Answer):
+class Brand(Answer):
     """A brand that a user was seen with; position 1 is the most recent."""
 
     position: int
@@ -75,7 +77,7 @@ class Brands(Reach):
     brands: list[Brand]
 
 
-class User(_Answer):
+class User(Answer):
     """A user to pick."""
 
     user_id: Id
@@ -89,7 +91,7 @@ class Users(Reach):
     users: list[User]
 
 
-class Trend(_Answer):
+class Trend(Answer):
     """A product that trends; `buckets` are its events, in the order of `bucket_starts`."""
 
     rank: int
@@ -117,7 +119,7 @@ class Trends(Reach):
     trends: list[Trend]
 
 
-class BucketCounts(_Answer):
+class BucketCounts(Answer):
     """What happened to a product in a bucket."""
 
     view_count: int
@@ -139,3 +141,9 @@ class Product(Reach):
     bucket_starts: list[datetime]
     shop: list[int]
     buckets: list[BucketCounts]
+
+
+class Health(Answer):
+    """That the server lives, or can answer."""
+
+    status: Literal["live", "ready"]

@@ -1,7 +1,6 @@
 """Everything that goes wrong, as application/problem+json (RFC 9457) that names the field, its value and the remedy."""
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -31,16 +30,30 @@ _TYPES: Mapping[type[LambdaSparkError], tuple[str, int]] = {
     NotComputedError: ("not-ready", 503),
     TooSlowError: ("too-slow", 503),
 }
-_BY_STATUS = {401: "unauthorized", 404: "not-found", 405: "method-not-allowed", 429: "too-many-requests"}
 
 # The parameters that name a window and a moment.
 _SPAN = ("from", "to", "bucket", "as_of")
 
-_log = logging.getLogger(__name__)
+# What pydantic says of a value, and what to do about it; limits say it themselves.
+_REMEDIES = {
+    "ge": "Give at least {}.",
+    "le": "Give at most {}.",
+    "max_length": "Give at most {} characters.",
+    "expected": "Give one of {}.",
+    "remedy": "{}",
+}
+_REMEDIES_BY_TYPE = {"int_parsing": "Give a whole number.", "bool_parsing": "Give true or false."}
+
+
+class Cause(BaseModel):
+    """Why nothing can be answered yet, and what to run."""
+
+    cause: str
+    remedy: str
 
 
 class Problem(BaseModel):
-    """What went wrong. `fallback` is where to ask instead."""
+    """What went wrong. `fallback` is where to ask instead, `causes` is all that keeps the server from answering."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -51,8 +64,7 @@ class Problem(BaseModel):
                 "detail": "n: Input should be less than or equal to 50.",
                 "field": "n",
                 "value": "500",
-                "remedy": "Ask for at most 50.",
-                "fallback": None,
+                "remedy": "Give at most 50.",
             }
         }
     )
@@ -65,10 +77,11 @@ class Problem(BaseModel):
     value: str | None = None
     remedy: str | None = None
     fallback: str | None = None
+    causes: list[Cause] | None = None
 
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "content": {MEDIA_TYPE: {}}, "description": text}
+    status: {"model": Problem, "description": text}
     for status, text in (
         (401, "The bearer token is missing or another."),
         (404, "Nothing is known of what was asked for."),
@@ -79,10 +92,12 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def problem(kind: str, status: int, detail: str, **other: str | None) -> Response:
+def problem(
+    kind: str, status: int, detail: str, causes: Sequence[Cause] | None = None, **other: str | None
+) -> Response:
     """Return the response that says so; `other` are the fields of Problem."""
     title = kind.replace("-", " ").capitalize()
-    body = Problem(type=f"/problems/{kind}", title=title, status=status, detail=detail, **other)
+    body = Problem(type=f"/problems/{kind}", title=title, status=status, detail=detail, causes=causes, **other)
     return render(body.model_dump(exclude_none=True), status, MEDIA_TYPE)
 
 
@@ -91,48 +106,54 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(LambdaSparkError, _ours)
     app.add_exception_handler(RequestValidationError, _bad_parameter)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _fault)
+
+
+def cause_of(sentence: str, root: str) -> Cause:
+    """Divide a sentence of ours, which says what is wrong, a colon, and what to do.
+
+    Where the tables are is nobody's business, and the options of jobs have the names of parameters here.
+    """
+    for told, here in ((f"{root}/", ""), (f" in {root}", ""), ("--", ""), ("as-of", "as_of")):
+        sentence = sentence.replace(told, here)
+    cause, _, remedy = sentence.partition(": ")
+    return Cause(cause=cause.rstrip(".") + ".", remedy=remedy[:1].upper() + remedy[1:])
 
 
 def _ours(request: Request, error: Exception) -> Response:
-    kind, status = _TYPES.get(type(error), ("fault", 500))  # type: ignore[arg-type]
-    # Jobs' sentences: what is wrong, a colon, what to do; the options of jobs have the names of parameters here.
-    sentence = str(error).replace("--", "").replace("as-of", "as_of")
-    detail, _, remedy = sentence.replace(f" in {request.app.state.keeper.settings.data_root}", "").partition(": ")
-    fields = dict(zip(("field", "value"), _place_of(kind, request), strict=True))
-    fallback = f"{request.url.path}?fallback=true" if kind == "unknown-user" else None
-    remedy = remedy[:1].upper() + remedy[1:]
-    return problem(kind, status, detail.rstrip(".") + ".", **fields, remedy=remedy or None, fallback=fallback)
+    kind, status = _TYPES[type(error)]  # type: ignore[index]
+    why = cause_of(str(error), request.app.state.keeper.settings.data_root)
+    field, value = _place_of(kind, request)
+    fallback = f"/v1/users/{value}/recommendations?fallback=true" if kind == "unknown-user" else None
+    return problem(kind, status, why.cause, field=field, value=value, remedy=why.remedy or None, fallback=fallback)
 
 
 def _place_of(kind: str, request: Request) -> tuple[str | None, str | None]:
-    """Return the parameter that an error is about, and its value."""
+    """Return the parameter that an error is about, and its value; it has none where it is missing."""
     if kind.startswith("unknown-"):
         name = kind.removeprefix("unknown-") + "_id"
-        return name, request.path_params.get(name)
+        return name, request.path_params[name]
     given = {name: request.query_params[name] for name in _SPAN if name in request.query_params}
-    return ", ".join(given) or None, ", ".join(given.values())[:_MOST_CHARACTERS] or None
+    missing = {"from", "to"} - set(given)
+    if kind == "bad-range" and len(missing) == 1:
+        return missing.pop(), None
+    return ", ".join(given) or None, ", ".join(given.values()) or None
 
 
 def _bad_parameter(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    field, value = str(first["loc"][-1]), str(first["input"])[:_MOST_CHARACTERS]
+    field, value = str(first["loc"][-1])[:_MOST_CHARACTERS], str(first["input"])[:_MOST_CHARACTERS]
     limits = first.get("ctx", {})
-    bounds = [f"at {word} {limits[name]}" for name, word in (("ge", "least"), ("le", "most")) if name in limits]
-    remedy = f"Give {' and '.join(bounds)}." if bounds else f"See /openapi.json for what {field} may be."
+    known = [text.format(limits[name]) for name, text in _REMEDIES.items() if name in limits]
+    remedy = next(iter(known), None) or _REMEDIES_BY_TYPE.get(first.get("type", "")) or "See /openapi.json."
     return problem("bad-parameter", 422, f"{field}: {first['msg']}.", field=field, value=value, remedy=remedy)
 
 
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    kind = _BY_STATUS.get(error.status_code, "fault")
-    phrase = HTTPStatus(error.status_code).phrase
-    response = problem(kind, error.status_code, f"{phrase}: {request.method} {request.url.path[:_MOST_CHARACTERS]}.")
-    response.headers.update(error.headers or {})
+    phrase, headers = HTTPStatus(error.status_code).phrase, error.headers or {}
+    kind, place = phrase.lower().replace(" ", "-"), request.url.path[:_MOST_CHARACTERS]
+    remedy = f"Ask with {headers['Allow']}." if "Allow" in headers else "/openapi.json lists what there is."
+    response = problem(kind, error.status_code, f"{phrase}: {request.method} {place}.", remedy=remedy)
+    response.headers.update(headers)
     return response
-
-
-def _fault(request: Request, error: Exception) -> Response:
-    _log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
-    return problem("fault", 500, "The server could not answer.", remedy="Its log says why.")

@@ -3,29 +3,24 @@
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from lambda_spark.api import models, problems
 from lambda_spark.api.json_response import render
 from lambda_spark.api.keeper import Keeper
-from lambda_spark.api.known import Asked
+from lambda_spark.api.known import Asked, Known
+from lambda_spark.api.parameters import Bucket, End, ProductId, Start, check_names
 from lambda_spark.api.questions import Span, answered, known, resolve
 from lambda_spark.api.reach import reach
 from lambda_spark.api.trend_answers import product_values, trend_values
 from lambda_spark.api.user_answers import window_name
-from lambda_spark.api.user_routes import End, Start
 from lambda_spark.settings import RankBy
 from lambda_spark.time_ranges import DAY, TimeRange, end_of, start_of
 
 MOST_TRENDS = 100
 _DAYS_OF_A_PRODUCT = 30
 
-router = APIRouter(prefix="/v1", tags=["products"], responses=problems.RESPONSES)
-
-Bucket = Annotated[
-    str | None, Query(max_length=20, description="day, hour, or an interval such as '10 minutes'.", examples=["hour"])
-]
-ProductId = Annotated[int, Path(ge=-(2**63), le=2**63 - 1, description="The product's id.", examples=[17629691])]
+router = APIRouter(prefix="/v1", tags=["products"], responses=problems.RESPONSES, dependencies=[Depends(check_names)])
 
 
 @router.get("/trends", response_model=models.Trends)
@@ -41,10 +36,11 @@ async def trends(
     keeper: Keeper = request.app.state.keeper
 
     def answer() -> Response:
-        asked, notes = resolve(keeper, Span(start, end, bucket))
+        now = known(keeper)
+        asked, notes = resolve(keeper, now, Span(start, end, bucket))
         asked = asked._replace(as_of=None)
-        values = trend_values(keeper, asked, top, rank_by or keeper.settings.trends.rank_by)
-        return render({"window": window_name(asked), **values, **reach(request.app, notes)})
+        values = trend_values(keeper, now, asked, top, rank_by or keeper.settings.trends.rank_by)
+        return render({"window": window_name(asked), **values, **reach(request.app, notes, now)})
 
     return await answered(keeper, answer)
 
@@ -57,19 +53,18 @@ async def product(
     keeper: Keeper = request.app.state.keeper
 
     def answer() -> Response:
-        if start is None and end is None and bucket is None:
-            asked, notes = _last_days(keeper), known(keeper).counts.events.notes
-        else:
-            asked, notes = resolve(keeper, Span(start, end, bucket))
+        now = known(keeper)
+        asked, notes = _last_days(now), now.counts.events.notes
+        if (start, end, bucket) != (None, None, None):
+            asked, notes = resolve(keeper, now, Span(start, end, bucket))
             asked = asked._replace(as_of=None)
-        values = product_values(keeper, asked, product_id)
-        return render({"window": window_name(asked), **values, **reach(request.app, notes)})
+        values = product_values(keeper, now, asked, product_id)
+        return render({"window": window_name(asked), **values, **reach(request.app, notes, now)})
 
     return await answered(keeper, answer)
 
 
-def _last_days(keeper: Keeper) -> Asked:
-    days = known(keeper).days
-    end = end_of(days[-1].day)
-    start = max(start_of(days[0].day), end - _DAYS_OF_A_PRODUCT * DAY)
+def _last_days(now: Known) -> Asked:
+    end = end_of(now.days[-1].day)
+    start = max(start_of(now.days[0].day), end - _DAYS_OF_A_PRODUCT * DAY)
     return Asked(TimeRange(min(start, end - timedelta(days=2)), end), "day")

@@ -11,7 +11,7 @@ from lambda_spark.api.keeper import Keeper
 from lambda_spark.api.known import Asked, Known
 from lambda_spark.errors import NotComputedError, TimeRangeError
 from lambda_spark.known_days import known_days
-from lambda_spark.time_ranges import TimeRange, format_instant, parse_bucket, parse_instant
+from lambda_spark.time_ranges import TimeRange, format_instant, parse_bucket
 from lambda_spark.trend_windows import resolve_request
 
 MOST_BUCKETS = 1_000
@@ -20,12 +20,12 @@ Answer = TypeVar("Answer")
 
 
 class Span(NamedTuple):
-    """The parameters of a request that name a window, as they came."""
+    """The parameters of a request that name a window."""
 
-    start: str | None = None
-    end: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
     bucket: str | None = None
-    as_of: str | None = None
+    as_of: datetime | None = None
 
 
 def known(keeper: Keeper) -> Known:
@@ -35,17 +35,18 @@ def known(keeper: Keeper) -> Known:
     return keeper.known
 
 
-def resolve(keeper: Keeper, span: Span) -> tuple[Asked, tuple[str, ...]]:
+def resolve(keeper: Keeper, now: Known, span: Span) -> tuple[Asked, tuple[str, ...]]:
     """Return the window that is asked for, and what a person should be told of it.
 
     Without a range it is the last complete days, from all that is known; a range is answered as of its end, unless
-    another moment is given. Raises TimeRangeError and NotComputedError.
+    another moment is given. Raises TimeRangeError.
     """
-    now, root = known(keeper), keeper.settings.data_root
-    asked, as_of = _range(span), parse_instant(span.as_of) if span.as_of else None
-    days = known_days(root, now.counts.events, as_of) if as_of else now.days
+    root = keeper.settings.data_root
+    asked, as_of = _range(span), span.as_of
     trends = keeper.settings.trends
+    days = known_days(root, now.counts.events, as_of) if as_of else now.days
     request = resolve_request(trends.model_copy(update={"bucket": span.bucket or trends.bucket}), asked, days)
+    _check_length(request.range, request.bucket)
     notes = [*request.notes, *now.counts.events.notes]
     if as_of and as_of < request.range.end:
         notes.insert(0, f"Answered as of {format_instant(as_of)}: what came after it is not counted.")
@@ -58,10 +59,14 @@ def _range(span: Span) -> TimeRange | None:
         return None
     if span.start is None or span.end is None:
         raise TimeRangeError("A range needs both from and to: name the other one too, or neither for the default.")
-    asked = TimeRange(parse_instant(span.start), parse_instant(span.end))
-    if span.bucket and (asked.end - asked.start) / parse_bucket(span.bucket) > MOST_BUCKETS:
-        raise TimeRangeError(f"{asked} has more than {MOST_BUCKETS:,} buckets ({span.bucket}): choose a larger bucket.")
-    return asked
+    return TimeRange(span.start, span.end)
+
+
+def _check_length(asked: TimeRange, bucket: str) -> None:
+    if (asked.end - asked.start) / parse_bucket(bucket) > MOST_BUCKETS:
+        raise TimeRangeError(
+            f"{asked} has more than {MOST_BUCKETS:,} buckets ({bucket}): ask for a larger bucket or a shorter range."
+        )
 
 
 def past_moment(keeper: Keeper, moment: datetime | None) -> datetime | None:

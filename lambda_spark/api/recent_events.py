@@ -1,6 +1,7 @@
 """What the speed layer has handed through since all was last looked at: who has just met what, and when."""
 
 from datetime import datetime
+from threading import Lock
 
 import pyarrow.compute as pc
 
@@ -21,6 +22,8 @@ class RecentEvents:
         self.newest_at: datetime | None = None
         self._leave_out = leave_out
         self._met: dict[int, list[tuple[int, int, datetime]]] = {}
+        # One thread takes events in while another has some forgotten.
+        self._lock = Lock()
 
     def met_by(self, user_id: int, time_range: TimeRange) -> list[int]:
         """Return the products that a user has met in a range."""
@@ -36,8 +39,9 @@ class RecentEvents:
 
     def forget(self, until: int) -> None:
         """Forget what versions up to that one have added: whoever asks now knows that in another way."""
-        kept = {user: [met for met in events if met[0] > until] for user, events in self._met.items()}
-        self._met = {user: events for user, events in kept.items() if events}
+        with self._lock:
+            kept = {user: [met for met in events if met[0] > until] for user, events in self._met.items()}
+            self._met = {user: events for user, events in kept.items() if events}
 
     def _take(self, paths: list[str], version: int) -> None:
         rows = open_parquet(paths).to_table(_COLUMNS)
@@ -46,5 +50,7 @@ class RecentEvents:
             self.newest_at = max(newest, self.newest_at or newest)
         sql = f"SELECT user_id, product_id, event_time FROM rows WHERE {IS_LEFT_OUT[self._leave_out]}"
         met = parsing.run(parsing.connect().cursor(), sql, rows=rows)
-        for user_id, product_id, at in zip(*(column.to_pylist() for column in met.columns), strict=True):
-            self._met.setdefault(user_id, []).append((version, product_id, at))
+        rows_met = zip(*(column.to_pylist() for column in met.columns), strict=True)
+        with self._lock:
+            for user_id, product_id, at in rows_met:
+                self._met.setdefault(user_id, []).append((version, product_id, at))

@@ -19,21 +19,26 @@ _LOOK_SECONDS, _RETRY_SECONDS = 0.5, 5.0
 _REMEMBERED = 7_200
 # So many of the newest messages of a partition are looked at.
 _SAMPLE = 3
+_HELD_SECONDS = 5.0
 _POLL_MS = 300
 
 _log = logging.getLogger(__name__)
 
 
 class TopicWatch:
-    """Looks at the topic twice a second; `ends` is None while the broker, or the topic, is not there."""
+    """Looks at the topic twice a second; `ends` is None while the broker, or the topic, is not there.
+
+    While `is_sampled`, `newest` are its newest messages; while `is_held` too, the same ones for some seconds.
+    """
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self.name = kafka.topic
         self.ends: Offsets | None = None
         self.first: Offsets = {}
         self.newest: list[dict[str, Any]] = []
-        self.is_sampled = False
+        self.is_sampled = self.is_held = False
         self._kafka = kafka
+        self._sampled_at = 0.0
         self._looks: deque[tuple[float, Offsets]] = deque(maxlen=_REMEMBERED)
         self._end = Event()
 
@@ -47,20 +52,24 @@ class TopicWatch:
 
     def message_count(self) -> int | None:
         """Return the number of messages in the topic; None where that cannot be told."""
-        return None if self.ends is None else sum(end - self.first.get(number, 0) for number, end in self.ends.items())
+        ends = self.ends
+        return None if ends is None else sum(end - self.first.get(number, 0) for number, end in ends.items())
 
     def behind(self, reached: Offsets) -> int | None:
         """Return the number of messages that are not reached yet; None where that cannot be told."""
-        if self.ends is None:
+        ends = self.ends
+        if ends is None:
             return None
-        return sum(max(end - reached.get(number, self.first.get(number, 0)), 0) for number, end in self.ends.items())
+        return sum(max(end - reached.get(number, self.first.get(number, 0)), 0) for number, end in ends.items())
 
     def lag_seconds(self, reached: Offsets) -> float | None:
         """Return for how long a message has been waiting that is not reached yet; 0 where there is none."""
         if self.ends is None:
             return None
+        if not self.behind(reached):
+            return 0.0
         waiting_since = None
-        for at, ends in reversed(self._looks):
+        for at, ends in reversed(self._looks.copy()):
             if all(end <= reached.get(number, self.first.get(number, 0)) for number, end in ends.items()):
                 break
             waiting_since = at
@@ -69,7 +78,7 @@ class TopicWatch:
     def rate(self, seconds: float) -> float | None:
         """Return how many messages a second have come in so many last seconds."""
         now = time.monotonic()
-        looks = [(at, sum(ends.values())) for at, ends in self._looks if now - at <= seconds]
+        looks = [(at, sum(ends.values())) for at, ends in self._looks.copy() if now - at <= seconds]
         if self.ends is None or len(looks) < 2:
             return None
         (first_at, first), (last_at, last) = looks[0], looks[-1]
@@ -101,8 +110,9 @@ class TopicWatch:
         is_new = ends != self.ends
         self.first, self.ends = first, ends
         self._looks.append((time.monotonic(), ends))
-        if self.is_sampled and (is_new or not self.newest):
-            self.newest = _newest(consumer, partitions, first, ends)
+        is_held = self.is_held and time.monotonic() - self._sampled_at < _HELD_SECONDS
+        if self.is_sampled and not is_held and (is_new or not self.newest):
+            self.newest, self._sampled_at = _newest(consumer, partitions, first, ends), time.monotonic()
 
 
 def _newest(consumer: KafkaConsumer, partitions: list[TopicPartition], first: Offsets, ends: Offsets) -> list[Any]:

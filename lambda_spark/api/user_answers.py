@@ -35,7 +35,7 @@ def require_brands(brands: list[Seen] | None, user_id: int) -> list[Seen]:
     """Return the brands. Raises UnknownUserError where there are none."""
     if brands is None:
         raise UnknownUserError(
-            f"No brand is known that user {user_id} has met: ask with fallback=true for the trends of the whole shop."
+            f"No brand is known that user {user_id} has met: ask for recommendations with fallback=true."
         )
     return brands
 

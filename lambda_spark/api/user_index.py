@@ -33,6 +33,7 @@ class UserIndex:
         self.lineage: Mapping[str, Any] | None = None
         self._batch, self._realtime = batch, realtime
         self._changed: dict[int, list[Seen]] = {}
+        self._new = 0
 
     def find(self, user_id: int) -> list[Seen] | None:
         """Return the recent brands of a user, newest first; None where none is known."""
@@ -47,7 +48,7 @@ class UserIndex:
 
     def realtime_count(self) -> int:
         """Return the number of users that the realtime view has a list of."""
-        return len(self._realtime.user_ids) + sum(self._realtime.find(user_id) is None for user_id in self._changed)
+        return len(self._realtime.user_ids) + self._new
 
     def is_full(self) -> bool:
         """Say whether so many users have changed that the index is better loaded again."""
@@ -59,6 +60,7 @@ class UserIndex:
         known = {user_id: seen for user_id in users if (seen := self.find(user_id))}
         lists = lists_of([merged([*rows.to_batches(), _batch_of(known)], limit)], limit)
         for user_id in users:
+            self._new += user_id not in self._changed and self._realtime.find(user_id) is None
             # Taken out first, so that the newest stand last.
             self._changed.pop(user_id, None)
             self._changed[user_id] = lists.find(user_id) or []

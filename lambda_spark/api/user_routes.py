@@ -3,11 +3,12 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from lambda_spark.api import models, problems
 from lambda_spark.api.json_response import render
 from lambda_spark.api.keeper import Keeper
+from lambda_spark.api.parameters import AsOf, End, Start, UserId, check_names
 from lambda_spark.api.questions import Span, answered, known, past_moment, resolve
 from lambda_spark.api.quick_route import QuickRoute
 from lambda_spark.api.reach import reach
@@ -21,22 +22,22 @@ from lambda_spark.api.user_answers import (
 )
 from lambda_spark.api.user_lists import Seen
 from lambda_spark.api.windows import Window
-from lambda_spark.time_ranges import parse_instant
 
 MOST_RECOMMENDED, MOST_USERS = 50, 100
 
-router = APIRouter(prefix="/v1/users", tags=["users"], responses=problems.RESPONSES, route_class=QuickRoute)
-
-UserId = Annotated[int, Path(ge=-(2**63), le=2**63 - 1, description="The user's id.", examples=[512006836])]
-Start = Annotated[
-    str | None, Query(alias="from", max_length=40, description="Start of the range, a date or instant in UTC.")
-]
-End = Annotated[str | None, Query(alias="to", max_length=40, description="End of the range, not in it any more.")]
-AsOf = Annotated[str | None, Query(max_length=40, description="The moment as of which to answer.")]
+router = APIRouter(
+    prefix="/v1/users",
+    tags=["users"],
+    responses=problems.RESPONSES,
+    dependencies=[Depends(check_names)],
+    route_class=QuickRoute,
+)
 
 
 @router.get("", response_model=models.Users)
-async def users(request: Request, limit: Annotated[int, Query(ge=1, le=MOST_USERS)] = 20) -> Response:
+async def users(
+    request: Request, limit: Annotated[int, Query(ge=1, le=MOST_USERS, description="How many at most.")] = 20
+) -> Response:
     """Users to pick from: those first whom the speed layer has told of last."""
     keeper: Keeper = request.app.state.keeper
     known(keeper)
@@ -54,7 +55,7 @@ async def user_brands(request: Request, user_id: UserId, as_of: AsOf = None) -> 
     """The recent brands of a user, newest first."""
     keeper: Keeper = request.app.state.keeper
     known(keeper)
-    moment = past_moment(keeper, parse_instant(as_of)) if as_of else None
+    moment = past_moment(keeper, as_of)
     rows = brand_rows(require_brands(await _brands(keeper, user_id, moment), user_id))
     return render({"user_id": str(user_id), "as_of": moment, "brands": rows, **reach(request.app, ())})
 
@@ -99,8 +100,9 @@ async def _window(keeper: Keeper, span: Span) -> tuple[Window, tuple[str, ...]]:
         return keeper.default, keeper.default_notes
 
     def prepare() -> tuple[Window, tuple[str, ...]]:
-        asked, notes = resolve(keeper, span)
-        return keeper.windows.window(known(keeper), asked), notes
+        now = known(keeper)
+        asked, notes = resolve(keeper, now, span)
+        return keeper.windows.window(now, asked), notes
 
     return await answered(keeper, prepare)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from lambda_spark import words
+from lambda_spark import deadlines, words
 from lambda_spark.activity import count_here
 from lambda_spark.api.known import Asked, Known
 from lambda_spark.merged_activity import bucket_counts
@@ -59,13 +59,17 @@ class Windows:
         return window
 
     def _current(self, key: Hashable, token: Hashable, compute: Callable[[], Any]) -> Any:
-        with self._lock:
+        if not self._lock.acquire(timeout=deadlines.seconds_left()):
+            raise deadlines.too_slow()
+        try:
             found = self._kept.get(key)
             if found is None or found[0] != token:
                 self._kept[key] = found = (token, compute())
             self._kept.move_to_end(key)
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
+        finally:
+            self._lock.release()
         return found[1]
 
     def _count(self, known: Known, asked: Asked) -> pa.Table:

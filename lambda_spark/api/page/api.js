@@ -49,7 +49,11 @@ async function send(url, signal) {
 
 function gone(error) {
   if (error.name === "AbortError") throw error;
-  throw new Problem({ type: "server-gone", title: "The server does not answer", detail: "The server does not answer." });
+  throw new Problem({
+    type: "server-gone",
+    title: "The server does not answer",
+    detail: "The server does not answer.",
+  });
 }
 
 async function problemOf(response) {
@@ -59,7 +63,13 @@ async function problemOf(response) {
 }
 
 function dispatch(block, take) {
-  const fields = block.split("\n").map((line) => line.match(/^(\w+): ?(.*)$/)).filter(Boolean);
-  const data = fields.filter(([, name]) => name === "data").map(([, , value]) => value).join("\n");
+  const fields = block
+    .split("\n")
+    .map((line) => line.match(/^(\w+): ?(.*)$/))
+    .filter(Boolean);
+  const data = fields
+    .filter(([, name]) => name === "data")
+    .map(([, , value]) => value)
+    .join("\n");
   if (data) take(fields.find(([, name]) => name === "event")?.[2] ?? "message", JSON.parse(data));
 }

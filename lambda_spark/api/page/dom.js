@@ -22,7 +22,12 @@ export function sentence(text) {
 /** Put other content into an element; what had the focus keeps it, if the new content has the same id. */
 export function refill(place, ...children) {
   const focused = place.contains(document.activeElement) ? document.activeElement.id : "";
-  place.replaceChildren(...children.flat().filter((child) => child !== null).map(asNode));
+  place.replaceChildren(
+    ...children
+      .flat()
+      .filter((child) => child !== null)
+      .map(asNode),
+  );
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
 }
 
@@ -37,7 +42,12 @@ function filled(element, attributes, children) {
     if (typeof value === "function") element.addEventListener(name, value);
     else if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : printable(value));
   }
-  element.append(...children.flat().filter((child) => child !== null).map(asNode));
+  element.append(
+    ...children
+      .flat()
+      .filter((child) => child !== null)
+      .map(asNode),
+  );
   return element;
 }
 

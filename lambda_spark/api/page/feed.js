@@ -22,12 +22,16 @@ export async function follow() {
 export function onNews(act, pause, signal) {
   let known = status && taken(status);
   let last = performance.now();
-  feed.addEventListener("status", ({ detail }) => {
-    if (taken(detail) === known || performance.now() - last < pause) return;
-    known = taken(detail);
-    last = performance.now();
-    act();
-  }, { signal });
+  feed.addEventListener(
+    "status",
+    ({ detail }) => {
+      if (taken(detail) === known || performance.now() - last < pause) return;
+      known = taken(detail);
+      last = performance.now();
+      act();
+    },
+    { signal },
+  );
 }
 
 /** What both layers have taken in, as one text to compare. */

@@ -1,6 +1,6 @@
 /** Figures that stay fresh: asked for at once, again when a layer has taken in more, and again after a problem that passes. */
 
-import { ask, Problem } from "./api.js";
+import { Problem } from "./api.js";
 import { h, refill, sentence } from "./dom.js";
 import { onNews } from "./feed.js";
 import { stateOf, waiting } from "./states.js";
@@ -29,7 +29,7 @@ export function keepFresh(place, signal, question, draw, pause = 1000) {
       hasFigures = true;
     } catch (error) {
       if (signal.aborted) return;
-      const problem = await withCauses(asProblem(error));
+      const problem = asProblem(error);
       if (!hasFigures || !problem.againAfter) put(JSON.stringify(problem), () => [stateOf(problem)]);
       if (problem.againAfter) setTimeout(once, problem.againAfter * 1000);
     } finally {
@@ -50,14 +50,13 @@ export function besides(answer) {
   ];
 }
 
-async function withCauses(problem) {
-  if (problem.kind !== "not-ready" || problem.causes) return problem;
-  const { causes = [] } = await ask("/health/ready").catch((error) => error);
-  return Object.assign(problem, { causes });
-}
-
 function asProblem(error) {
   if (error instanceof Problem) return error;
   console.error(error);
-  return new Problem({ type: "page-failed", title: "The page failed", detail: error.message, remedy: "Load it again." });
+  return new Problem({
+    type: "page-failed",
+    title: "The page failed",
+    detail: error.message,
+    remedy: "Load it again.",
+  });
 }

@@ -18,20 +18,49 @@ export function live(place, _route, signal) {
   document.title = "Live · lambda-spark";
   const rates = rateCharts();
   const messages = messageList();
-  const parts = { layers: h("div", { id: "layers" }), rejects: h("div", { id: "rejects" }), identity: h("div", { id: "identity" }) };
+  const parts = {
+    layers: h("div", { id: "layers" }),
+    rejects: h("div", { id: "rejects" }),
+    identity: h("div", { id: "identity" }),
+  };
   const told = h("p", { class: "unseen", role: "status" });
-  refill(place,
-    h("h1", { tabindex: "-1" }, "Live"), told, h("div", { id: "live-state" }),
-    h("div", { class: "pair uneven" }, section("rates-title", "Events per second", h("p", { class: "hint" }, "The last two minutes, all on one scale; the newest second is in colour."), rates.element),
-      section("layers-title", "Both layers, side by side", parts.layers)),
+  refill(
+    place,
+    h("h1", { tabindex: "-1" }, "Live"),
+    told,
+    h("div", { id: "live-state" }),
+    h(
+      "div",
+      { class: "pair uneven" },
+      section(
+        "rates-title",
+        "Events per second",
+        h("p", { class: "hint" }, "The last two minutes, all on one scale; the newest second is in colour."),
+        rates.element,
+      ),
+      section("layers-title", "Both layers, side by side", parts.layers),
+    ),
     section("messages-title", "Newest messages", messages.controls, messages.element),
-    h("div", { class: "pair" }, section("rejects-title", "Rejected", parts.rejects), section("identity-title", "The Lambda identity", parts.identity)));
+    h(
+      "div",
+      { class: "pair" },
+      section("rejects-title", "Rejected", parts.rejects),
+      section("identity-title", "The Lambda identity", parts.identity),
+    ),
+  );
   const state = document.getElementById("live-state");
   let toldAt = 0;
   const show = (now) => {
-    rates.add(now.events_per_second);
-    if (!place.contains(told)) return;
-    refill(state, now.speed.received || now.batch.received ? null : nothing("Nothing ingested yet", "Run `make live` to start everything and watch, or replay events with `python jobs/replay_events.py FILES`."));
+    rates.draw();
+    refill(
+      state,
+      now.speed.received || now.batch.received
+        ? null
+        : nothing(
+            "Nothing ingested yet",
+            "Run `make live` to start everything and watch, or replay events with `python jobs/replay_events.py FILES`.",
+          ),
+    );
     refill(parts.layers, layerTable(now));
     refill(parts.rejects, rejectsPart(now));
     refill(parts.identity, identityPart(now.identity));
@@ -40,7 +69,14 @@ export function live(place, _route, signal) {
     told.textContent = spoken(now);
   };
   if (status) show(status);
-  else keepFresh(state, signal, (until) => ask("/v1/status", {}, until), (now) => (show(now), []), Infinity);
+  else
+    keepFresh(
+      state,
+      signal,
+      (until) => ask("/v1/status", {}, until),
+      (now) => (show(now), []),
+      Infinity,
+    );
   feed.addEventListener("status", ({ detail }) => show(detail), { signal });
   feed.addEventListener("sample", ({ detail }) => messages.take(detail.messages), { signal });
 }

@@ -12,19 +12,33 @@ export function rejectsPart({ rejects, batch }) {
     { name: "Messages", kind: "number", cell: (row) => number(row.count) },
   ];
   const rows = [...rejects].sort((one, other) => other.count - one.count);
-  return scrollable("Rejected messages", table(`${number(batch.rejected)} of ${amount(batch.received, "message")}`, columns, rows, { id: "rejects-table" }));
+  return scrollable(
+    "Rejected messages",
+    table(`${number(batch.rejected)} of ${amount(batch.received, "message")}`, columns, rows, { id: "rejects-table" }),
+  );
 }
 
 /** Say whether the views of both layers equal what the events alone give, and when that was checked. */
 export function identityPart(identity) {
-  const meaning = h("p", { class: "hint" }, "Both layers' views, merged, must equal what is computed from all stored events.");
-  if (identity === null) return [meaning, h("p", { id: "identity-result" }, "Not checked yet: run ", h("code", {}, "make identity"), ".")];
+  const meaning = h(
+    "p",
+    { class: "hint" },
+    "Both layers' views, merged, must equal what is computed from all stored events.",
+  );
+  if (identity === null)
+    return [meaning, h("p", { id: "identity-result" }, "Not checked yet: run ", h("code", {}, "make identity"), ".")];
   const columns = [
     { name: "What was compared", isHead: true, kind: "text", cell: (part) => clean(part.what) },
     { name: "Rows", kind: "number", cell: (part) => number(part.rows) },
-    { name: "Differences", kind: "number", cell: (part) => h("span", { class: part.differences ? "bad" : null }, number(part.differences)) },
+    {
+      name: "Differences",
+      kind: "number",
+      cell: (part) => h("span", { class: part.differences ? "bad" : null }, number(part.differences)),
+    },
   ];
-  const result = identity.agrees ? h("span", { class: "key" }, "✓ It holds") : h("span", { class: "bad" }, "✗ It does not hold");
+  const result = identity.agrees
+    ? h("span", { class: "key" }, "✓ It holds")
+    : h("span", { class: "bad" }, "✗ It does not hold");
   return [
     meaning,
     h("p", { id: "identity-result" }, result, `, checked ${second(identity.checked_at)} UTC.`),

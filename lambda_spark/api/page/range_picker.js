@@ -18,8 +18,9 @@ export function rangePicker(query) {
     top: h("input", { id: "top", type: "number", min: 1, max: 100, value: query.top ?? TOP }),
   };
   let taken = { window: { from: query.from ?? "", to: query.to ?? "", bucket: query.bucket ?? "day" } };
+  let isTouched = false;
   const learn = (answer) => {
-    if (form.contains(document.activeElement)) return;
+    if (isTouched) return;
     taken = answer;
     fill(inputs, taken.window);
   };
@@ -30,11 +31,18 @@ export function rangePicker(query) {
   const form = h(
     "form",
     { id: "range-picker", class: "picker", "aria-label": "What to show", submit },
-    field("From (UTC)", inputs.from), field("To, not included", inputs.to), field("Bucket", inputs.bucket),
-    field("Rank by", inputs.rule), field("Products", inputs.top), h("button", { id: "show", class: "main" }, "Show"),
+    field("From (UTC)", inputs.from),
+    field("To, not included", inputs.to),
+    field("Bucket", inputs.bucket),
+    field("Rank by", inputs.rule),
+    field("Products", inputs.top),
+    h("button", { id: "show", class: "main" }, "Show"),
   );
+  form.addEventListener("input", () => (isTouched = true));
   inputs.rule.value = query.rank_by ?? "trend_score";
-  inputs.bucket.addEventListener("change", () => fill(inputs, { from: inputs.from.value, to: inputs.to.value, bucket: inputs.bucket.value }));
+  inputs.bucket.addEventListener("change", () =>
+    fill(inputs, { from: inputs.from.value, to: inputs.to.value, bucket: inputs.bucket.value }),
+  );
   fill(inputs, taken.window);
   return { element: h("div", {}, presets(query), form), learn };
 }
@@ -42,7 +50,15 @@ export function rangePicker(query) {
 function presets(query) {
   const links = Object.entries(RANGES).map(([range, name]) => {
     const isShown = !query.from && !query.to && (query.range ?? "") === range;
-    return h("a", { id: `range-${range || "default"}`, href: link("trends", "", { range, top: query.top, rank_by: query.rank_by }), "aria-current": isShown ? "true" : null }, name);
+    return h(
+      "a",
+      {
+        id: `range-${range || "default"}`,
+        href: link("trends", "", { range, top: query.top, rank_by: query.rank_by }),
+        "aria-current": isShown ? "true" : null,
+      },
+      name,
+    );
   });
   return h("p", { class: "presets", role: "group", "aria-label": "Ranges" }, links);
 }
@@ -51,8 +67,12 @@ function presets(query) {
 function fill({ from, to, bucket }, window) {
   if (![...bucket.options].some(({ value }) => value === window.bucket)) bucket.append(h("option", {}, window.bucket));
   bucket.value = window.bucket;
-  const areDays = bucket.value === "day" && [window.from, window.to].every((at) => !at || instant(at).endsWith("T00:00"));
-  for (const [input, at] of [[from, window.from], [to, window.to]]) {
+  const areDays =
+    bucket.value === "day" && [window.from, window.to].every((at) => !at || instant(at).endsWith("T00:00"));
+  for (const [input, at] of [
+    [from, window.from],
+    [to, window.to],
+  ]) {
     input.type = areDays ? "date" : "datetime-local";
     input.value = instant(at).slice(0, areDays ? 10 : 16);
   }
@@ -75,7 +95,11 @@ function instant(text) {
 }
 
 function choice(id, values, names = {}) {
-  return h("select", { id }, values.map((value) => h("option", { value }, names[value] ?? value)));
+  return h(
+    "select",
+    { id },
+    values.map((value) => h("option", { value }, names[value] ?? value)),
+  );
 }
 
 function field(name, input) {

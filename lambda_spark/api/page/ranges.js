@@ -12,7 +12,12 @@ const LENGTHS = {
 };
 
 /** The names of the ranges by how the address writes them. */
-export const RANGES = { "": "Last 7 complete days", "24h": "Last 24 hours", "30d": "Last 30 days", all: "All, up to a year" };
+export const RANGES = {
+  "": "Last 7 complete days",
+  "24h": "Last 24 hours",
+  "30d": "Last 30 days",
+  all: "All, up to a year",
+};
 
 /** Ask for the trends that the parameters of an address mean. Throws a Problem. */
 export async function askTrends({ range, ...query }, signal) {

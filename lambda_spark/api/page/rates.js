@@ -1,26 +1,36 @@
 /** Events per second of the topic and of both layers, over the last two minutes. */
 
 import { h, refill } from "./dom.js";
+import { feed } from "./feed.js";
 import { sparkline } from "./sparkline.js";
 import { NOTHING, number } from "./words.js";
 
 const KEPT = 120;
 const NAMES = { topic: "Topic", batch: "Batch layer", speed: "Speed layer" };
-const samples = []; // kept while other views are shown
+const samples = [];
 
-/** Make the charts. Their `add(rates)` takes the rates of one more second. */
+// Remembered while other views are shown, too.
+feed.addEventListener("status", ({ detail }) => {
+  samples.push(detail.events_per_second);
+  samples.splice(0, samples.length - KEPT);
+});
+
+/** Make the charts. Their `draw()` shows what is known by now. */
 export function rateCharts() {
   const rows = Object.entries(NAMES).map(([key, name]) => ({
-    key, name, figure: h("b", { id: `rate-${key}` }), chart: h("div", { class: "rate-chart" }),
+    key,
+    name,
+    figure: h("b", { id: `rate-${key}` }),
+    chart: h("div", { class: "rate-chart" }),
   }));
-  const element = h("dl", { id: "rates", class: "rates" }, rows.map(({ name, figure, chart }) => h("div", {}, h("dt", {}, name), h("dd", {}, figure, " per s"), h("dd", {}, chart))));
-  return { element, add: (rates) => draw(rows, remember(rates)) };
-}
-
-function remember(rates) {
-  samples.push(rates);
-  samples.splice(0, samples.length - KEPT);
-  return samples;
+  const element = h(
+    "dl",
+    { id: "rates", class: "rates" },
+    rows.map(({ name, figure, chart }) =>
+      h("div", {}, h("dt", {}, name), h("dd", {}, figure, " per s"), h("dd", {}, chart)),
+    ),
+  );
+  return { element, draw: () => samples.length && draw(rows, samples) };
 }
 
 function draw(rows, kept) {

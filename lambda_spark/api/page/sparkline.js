@@ -15,7 +15,13 @@ export function sparkline(counts, { name, told, top = Math.max(...counts, 1) }) 
   const cursor = svg("path", { class: "cursor" });
   const element = svg(
     "svg",
-    { class: "spark", role: "img", "aria-label": summary(counts, name, told), viewBox: `0 0 ${counts.length || 1} ${HEIGHT}`, preserveAspectRatio: "none" },
+    {
+      class: "spark",
+      role: "img",
+      "aria-label": summary(counts, name, told),
+      viewBox: `0 0 ${counts.length || 1} ${HEIGHT}`,
+      preserveAspectRatio: "none",
+    },
     svg("path", { class: "rest", d: bars(counts.slice(0, -1), top) }),
     svg("path", { class: "last", d: bars(counts, top, counts.length - 1) }),
     cursor,

@@ -8,6 +8,8 @@ const TITLES = {
   "server-gone": "The server does not answer",
   "too-many-requests": "Too many requests",
   unauthorized: "A token is needed",
+  "bad-range": "This range cannot be answered",
+  "unknown-product": "No event of this product",
 };
 
 /** Say that figures are being asked for. */
@@ -30,20 +32,39 @@ export function stateOf(problem) {
 
 /** Say that there is nothing to show, though nothing is wrong. */
 export function nothing(title, ...advice) {
-  return h("section", { class: "state", "data-state": "nothing" }, h("h2", {}, title), ...advice.map((text) => h("p", {}, sentence(text))));
+  return h(
+    "section",
+    { class: "state", "data-state": "nothing" },
+    h("h2", {}, title),
+    ...advice.map((text) => h("p", {}, sentence(text))),
+  );
 }
 
 const HELP = {
   "not-ready": (problem) => [
-    ...serversRemedy({ remedy: "Run `make live` to start everything and watch, or `make recommend` for every step once.", ...problem }),
-    problem.causes?.length ? h("ul", {}, problem.causes.map(({ cause, remedy }) => h("li", {}, sentence(cause), " ", sentence(remedy)))) : null,
+    ...serversRemedy(problem),
+    h(
+      "p",
+      {},
+      sentence("To begin with: `make live` starts everything while you watch, `make recommend` runs every step once."),
+    ),
   ],
   "unknown-user": (problem) => [
-    h("p", { class: "ways" },
-      h("a", { class: "button", href: link("users", problem.value ?? "", { fallback: "true" }) }, "Show the top trends instead"),
-      h("a", { href: link("users") }, "Pick a user")),
+    h(
+      "p",
+      { class: "ways" },
+      h(
+        "a",
+        { class: "button", href: link("users", problem.value ?? "", { fallback: "true" }) },
+        "Show the top trends instead",
+      ),
+      h("a", { href: link("users") }, "Pick a user"),
+    ),
   ],
-  "unknown-product": () => [h("p", { class: "ways" }, h("a", { href: link("trends") }, "Trending products"))],
+  "unknown-product": (problem) => [
+    ...serversRemedy(problem),
+    h("p", { class: "ways" }, h("a", { href: link("trends") }, "Trending products")),
+  ],
   "bad-range": (problem) => [
     ...serversRemedy(problem),
     h("p", { class: "ways" }, h("a", { href: location.hash.split("?")[0] }, "Show the default range")),

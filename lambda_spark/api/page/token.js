@@ -25,18 +25,26 @@ function askUser() {
   return new Promise((resolve) => {
     const ended = new AbortController();
     const { signal } = ended;
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      sessionStorage.setItem(KEY, input.value.trim());
-      dialog.close();
-    }, { signal });
+    form.addEventListener(
+      "submit",
+      (event) => {
+        event.preventDefault();
+        sessionStorage.setItem(KEY, input.value.trim());
+        dialog.close();
+      },
+      { signal },
+    );
     document.getElementById("token-cancel").addEventListener("click", () => dialog.close(), { signal });
-    dialog.addEventListener("close", () => {
-      ended.abort();
-      input.value = "";
-      isRefused = token() === null;
-      resolve(!isRefused);
-    }, { signal });
+    dialog.addEventListener(
+      "close",
+      () => {
+        ended.abort();
+        input.value = "";
+        isRefused = token() === null;
+        resolve(!isRefused);
+      },
+      { signal },
+    );
     dialog.showModal();
   });
 }

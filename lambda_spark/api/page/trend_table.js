@@ -12,22 +12,46 @@ export function trendTable(answer, href, take) {
   const sparks = new Map(answer.trends.map((trend) => [trend.product_id, spark(trend, labels, window.bucket, shop)]));
   const columns = [
     { name: "#", kind: "number rank", cell: (trend) => number(trend.rank) },
-    { name: "Product", kind: "number product", isHead: true, cell: (trend) => opener(trend, href(trend.product_id), take, sparks.get(trend.product_id), labels.length) },
+    {
+      name: "Product",
+      kind: "number product",
+      isHead: true,
+      cell: (trend) => opener(trend, href(trend.product_id), take, sparks.get(trend.product_id), labels.length),
+    },
     { name: "Brand", kind: "text brand", cell: (trend) => clean(trend.brand) },
-    { name: "Category", kind: "text category", cell: (trend) => h("span", { title: trend.category_code }, category(trend.category_code)) },
-    { name: `Events ${perBucket(window.bucket)}`, kind: "sparks", cell: (trend) => sparks.get(trend.product_id).element },
+    {
+      name: "Category",
+      kind: "text category",
+      cell: (trend) => h("span", { title: trend.category_code }, category(trend.category_code)),
+    },
+    {
+      name: `Events ${perBucket(window.bucket)}`,
+      kind: "sparks",
+      cell: (trend) => sparks.get(trend.product_id).element,
+    },
     { name: "Events", kind: "number events", cell: (trend) => number(trend.event_count) },
     { name: "Users", kind: "number users", cell: (trend) => number(trend.user_count) },
     { name: "Increase", kind: "number increase", cell: increase },
     { name: "Growth", kind: "number growth", cell: (trend) => percent(trend.growth_pct) },
     { name: "Score", kind: "number score", cell: (trend) => signed(trend.trend_score, 2) },
-    { name: "Confidence", kind: "confidence", cell: (trend) => h("span", { class: trend.confidence }, clean(trend.confidence)) },
+    {
+      name: "Confidence",
+      kind: "confidence",
+      cell: (trend) => h("span", { class: trend.confidence }, clean(trend.confidence)),
+    },
   ];
   const rowAttributes = (trend) => ({
     id: `trend-${trend.product_id}`,
-    click: (event) => event.target.closest("a") || getSelection().toString() || document.getElementById(`open-${trend.product_id}`).click(),
+    click: (event) =>
+      event.target.closest("a") ||
+      getSelection().toString() ||
+      document.getElementById(`open-${trend.product_id}`).click(),
   });
-  const made = table(`Trending products, ${range(window)}`, columns, answer.trends, { id: "trends-table", kind: "stack opens", rowAttributes });
+  const made = table(`Trending products, ${range(window)}`, columns, answer.trends, {
+    id: "trends-table",
+    kind: "stack opens",
+    rowAttributes,
+  });
   made.addEventListener("keydown", moveByRows);
   return made;
 }
