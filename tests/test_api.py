@@ -108,6 +108,20 @@ def test_thousands_of_users_are_answered_as_by_the_job(
     assert [by_api(finished, user) for user in some] == [expected.get(user, []) for user in some]
 
 
+def test_parameters_that_are_left_out_are_answered_as_the_same_given(finished: TestClient) -> None:
+    keeper = keeper_of(finished)
+    for user in keeper.users.recent_users(20):
+        path, count = f"/v1/users/{user}/recommendations", keeper.settings.recommendations.per_user
+        assert finished.get(path).json() == finished.get(path, params={"n": count, "fallback": False}).json()
+
+
+@pytest.mark.parametrize("user", ["x", "1.0", "٣", "-", "9" * 19, "1" * 400])
+def test_what_is_no_id_is_refused_with_and_without_parameters(finished: TestClient, user: str) -> None:
+    for query in ("", "?n=3"):
+        answer = finished.get(f"/v1/users/{user}/recommendations{query}")
+        assert (answer.status_code, answer.json()["field"]) == (422, "user_id")
+
+
 @pytest.mark.parametrize("as_of", [None, datetime(2019, 11, 19, 11, 30, tzinfo=UTC)])
 def test_a_range_is_answered_as_of_its_end_or_of_any_moment(
     spark: SparkSession, shop: Settings, finished: TestClient, as_of: datetime | None
