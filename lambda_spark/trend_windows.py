@@ -34,8 +34,7 @@ def resolve_request(settings: TrendSettings, asked: TimeRange | None, days: Sequ
     bucket = bucket_name(parse_bucket(settings.bucket))
     if asked is None:
         return default_request(days, settings.days, bucket)
-    notes = check_held(asked, days)
-    return Request(check_range(asked, bucket), bucket, notes)
+    return Request(check_range(asked, bucket), bucket, check_held(asked, days))
 
 
 def best_trends(root: str, request: Request, count: int) -> list[Row]:

@@ -1,6 +1,7 @@
 """One Spark session and one Kafka broker for all tests, and the real files where they are at hand."""
 
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -101,6 +102,14 @@ def reference(spark: SparkSession, new_run: NewSettings, small_month: Path) -> S
     send(settings.kafka, [b"no event"])
     run_all_jobs(spark, settings)
     assert all(all_tables(settings.data_root).values())
+    return settings
+
+
+@pytest.fixture
+def copied(reference: Settings, new_settings: NewSettings) -> Settings:
+    """Return the settings of a copy of that run, which may be changed."""
+    settings = new_settings(kafka=reference.kafka.model_dump())
+    shutil.copytree(reference.data_root, settings.data_root, dirs_exist_ok=True)
     return settings
 
 

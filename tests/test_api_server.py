@@ -49,7 +49,7 @@ def test_it_ends_within_seconds_though_somebody_listens(reference: Settings, num
 
 
 def listeners(url: str) -> float:
-    return float(re.search(r"lambda_spark_live_listeners (\S+)", httpx.get(f"{url}/metrics").text)[1])
+    return float(re.search(r"(?m)^lambda_spark_live_listeners (\S+)", httpx.get(f"{url}/metrics").text)[1])
 
 
 def test_who_listens_is_told_the_state_every_second_and_forgotten_once_gone(server: str) -> None:

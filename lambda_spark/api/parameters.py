@@ -76,8 +76,8 @@ def _id_like(example: int) -> WithJsonSchema:
     return WithJsonSchema({"type": "integer", "format": "int64", **bounds, "examples": [example]})
 
 
-def _text_like(example: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "maxLength": _MOST_CHARACTERS, "examples": [example]})
+def _text_like(example: str, kind: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "format": kind, "maxLength": _MOST_CHARACTERS, "examples": [example]})
 
 
 UserId = Annotated[int, BeforeValidator(_read_id), _id_like(512006836), Path(description="The user's id.")]
@@ -85,24 +85,24 @@ ProductId = Annotated[int, BeforeValidator(_read_id), _id_like(17629691), Path(d
 Start = Annotated[
     datetime | None,
     _read(parse_instant),
-    _text_like("2019-11-24"),
+    _text_like("2019-11-24", "instant"),
     Query(alias="from", description="Start of the range, a date or instant in UTC."),
 ]
 End = Annotated[
     datetime | None,
     _read(parse_instant),
-    _text_like("2019-12-01"),
+    _text_like("2019-12-01", "instant"),
     Query(alias="to", description="End of the range, not in it any more."),
 ]
 AsOf = Annotated[
     datetime | None,
     _read(parse_instant),
-    _text_like("2019-12-01T12:00:00Z"),
+    _text_like("2019-12-01T12:00:00Z", "instant"),
     Query(description="The moment as of which to answer, a date or instant in UTC."),
 ]
 Bucket = Annotated[
     str | None,
     _read(lambda text: bucket_name(parse_bucket(text))),
-    _text_like("day"),
+    _text_like("day", "bucket"),
     Query(description="day, hour, or an interval such as '10 minutes'."),
 ]

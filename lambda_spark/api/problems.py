@@ -42,7 +42,8 @@ _REMEDIES = {
     "expected": "Give one of {}.",
     "remedy": "{}",
 }
-_REMEDIES_BY_TYPE = {"int_parsing": "Give a whole number.", "bool_parsing": "Give true or false."}
+_WHOLE = "Give a whole number."
+_REMEDIES_BY_TYPE = {"int_parsing": _WHOLE, "int_parsing_size": _WHOLE, "bool_parsing": "Give true or false."}
 
 
 class Cause(BaseModel):
