@@ -1,6 +1,6 @@
 # The two commands that matter: `make recommend` and `make test`. Each sets up what it needs first.
 .DEFAULT_GOAL := help
-.PHONY: help setup ready recommend identity rebuild month test lint evaluation bench bench-quick broker broker-stop cluster cluster-stop s3 package clean lock
+.PHONY: help setup ready recommend serve live identity rebuild month test lint evaluation bench bench-quick bench-serving broker broker-stop cluster cluster-stop s3 package clean lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
-		printf '%-22s%s\n' "  $$name" "$$text"; done
+		printf '%-23s%s\n' "  $$name" "$$text"; done
 
 setup: ready  ## Make the environment in .venv, and fetch Java and the jars where they are missing
 	@echo "Ready: try 'make recommend'."
@@ -18,6 +18,12 @@ ready: .venv/.run
 
 recommend: ready  ## Run the whole pipeline and show recommendations; EVENTS=FILES FROM=DATE TO=DATE for own data
 	@$(BIN)/python -m lambda_spark.demo $(if $(EVENTS),--events $(EVENTS)) $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO))
+
+serve: ready  ## Serve the API and its page at http://127.0.0.1:8000, over the tables of a pipeline that runs or has run
+	@$(BIN)/python -m lambda_spark.api
+
+live: ready  ## Run broker, replay, both streams and the server together, and watch; EVENTS=FILES SPEED=TIMES-EVENT-TIME
+	@$(BIN)/python -m lambda_spark.live $(if $(EVENTS),--events $(EVENTS)) $(if $(SPEED),--speed $(SPEED))
 
 identity: ready  ## Check that the views of both layers hold what the events say, row by row
 	@$(BIN)/python jobs/identity.py
@@ -47,6 +53,9 @@ bench: ready .venv/.bench  ## Measure beside the alternatives and write docs/ben
 bench-quick: ready .venv/.bench  ## The same on small data, once each, in minutes; the document stays as it is
 	@$(BIN)/python -m bench --quick $(if $(ONLY),--only $(ONLY))
 
+bench-serving: ready .venv/.bench  ## Measure the API: load beside a constant and a look-up by key, and freshness; needs wrk
+	@$(BIN)/python -m bench --only serving serving-freshness
+
 broker: ready  ## Start the local Kafka broker and leave it running
 	@$(BIN)/python -m lambda_spark.broker start
 
@@ -72,7 +81,7 @@ dist/lambda_spark.zip: pyproject.toml $(wildcard lambda_spark/*) | ready
 
 TABLES := events rejected_events product_activity trends user_brands live_activity recent_brands recommendations
 # Named one by one: a file that somebody keeps in data/ must survive.
-MADE := $(TABLES) broker evaluation runs report.html generated-2019-11.csv month month.part
+MADE := $(TABLES) broker evaluation runs report.html identity.json generated-2019-11.csv month month.part
 
 clean:  ## Remove the tables, the topic, the reports and all caches; the environment and own files stay
 	@if [ -e .venv/.run ]; then $(BIN)/python -m lambda_spark.broker stop; fi

@@ -19,6 +19,7 @@ from bench.incremental import incremental_table
 from bench.layout import layout_table
 from bench.process import BenchError, run_measured
 from bench.scale import FULL, QUICK, Scale
+from bench.serving import fresh_table, serving_table
 from bench.stage import FOLDER, Stage, open_stage
 from bench.sweep import small_sweep_table, sweep_table
 from bench.throughput import ingest_table, replay_table, speed_table
@@ -38,6 +39,8 @@ TABLES: dict[str, Callable[[Stage], Table]] = {
     "batch-growth": batch_growth_table,
     "incremental": incremental_table,
     "layout": layout_table,
+    "serving": serving_table,
+    "serving-freshness": fresh_table,
 }
 # Curves over sizes, settings and layouts, which say nothing on small data.
 CURVES = ("growth", "sweep", "small-sweep", "batch-growth", "layout")

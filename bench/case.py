@@ -35,6 +35,21 @@ class Column(NamedTuple):
     has_ratio: bool = False
 
 
+class Goal(NamedTuple):
+    """What a figure of a case is to come to, `limit` at most or, with `is_least`, at least; `words` say so.
+
+    With `share_of` it is the figure's share of the same figure of that case.
+    """
+
+    case: str
+    figure: str
+    limit: float
+    words: str
+    form: str = "{:,.0f}"
+    is_least: bool = False
+    share_of: str | None = None
+
+
 class Table(NamedTuple):
     """What is measured together, its cases in turn, so that a machine that slows down slows them all.
 
@@ -48,3 +63,4 @@ class Table(NamedTuple):
     remark_heading: str
     packages: Sequence[str]
     data: str = ""
+    goals: Sequence[Goal] = ()

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from bench.case import Column, Table
+from bench.case import Column, Goal, Table
 
 Record = dict[str, Any]
 
@@ -74,7 +74,23 @@ def as_markdown(table: Table, records: Sequence[Record]) -> str:
         f"`make bench ONLY={table.key}`, {last['session'][:10]}, commit {last['commit']}: {last['data']}. "
         f"{last['machine']}; {last['versions']}. Medians."
     )
-    return "\n\n".join([about, "\n".join(lines), "Each run is a process:", commands])
+    goals = "\n".join(goal_lines(table.goals, {row.case: row.medians for row in rows}))
+    parts = [about, "\n".join(lines), *(["Goals:", goals] if goals else []), "Each run is a process:", commands]
+    return "\n\n".join(parts)
+
+
+def goal_lines(goals: Sequence[Goal], medians: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return a line per goal, with what was measured by case: met or missed."""
+    lines = []
+    for goal in goals:
+        value, base = (medians.get(case or "", {}).get(goal.figure) for case in (goal.case, goal.share_of))
+        if value is None or (goal.share_of and not base):
+            lines.append(f"- {goal.case}: {goal.words}: not measured")
+            continue
+        reached = value / base if base else value
+        is_met = reached >= goal.limit if goal.is_least else reached <= goal.limit
+        lines.append(f"- {goal.case}: {goal.words}: {goal.form.format(reached)}, {'met' if is_met else 'missed'}")
+    return lines
 
 
 def replace_section(document: str, key: str, text: str) -> str:

@@ -15,6 +15,8 @@ class Scale(NamedTuple):
     probe_warm_up_seconds: int
     probe_seconds: int
     growth_batches: int
+    serving_users: tuple[int, ...]
+    load_seconds: int
     batch_events: int
     batch_sizes: tuple[int, ...]
     pandas_days: int
@@ -32,6 +34,8 @@ FULL = Scale(
     probe_warm_up_seconds=30,
     probe_seconds=60,
     growth_batches=1_000,
+    serving_users=(300_000, 3_000_000),
+    load_seconds=20,
     batch_events=67_500_000,
     batch_sizes=(1_000_000, 10_000_000, 67_500_000),
     # As much of the month as 12 GB hold.
@@ -50,6 +54,8 @@ QUICK = Scale(
     probe_warm_up_seconds=10,
     probe_seconds=10,
     growth_batches=10,
+    serving_users=(10_000,),
+    load_seconds=3,
     batch_events=1_000_000,
     batch_sizes=(100_000, 1_000_000),
     pandas_days=30,

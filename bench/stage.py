@@ -112,14 +112,20 @@ class Stage:
 def open_stage(scale: Scale) -> Iterator[Stage]:
     """Start a broker whose data is gone afterwards."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        bootstrap_servers = f"127.0.0.1:{probe.getsockname()[1]}"
+    bootstrap_servers = f"127.0.0.1:{free_port()}"
     with (
         tempfile.TemporaryDirectory(dir=FOLDER, prefix="stage-") as folder,
         running_broker(bootstrap_servers, Path(folder) / "broker"),
     ):
         yield Stage(bootstrap_servers, scale, Path(folder))
+
+
+def free_port() -> int:
+    """Return a port of this machine that nothing listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def known_user_ids(users: int) -> range:

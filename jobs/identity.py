@@ -2,7 +2,7 @@
 
 import sys
 
-from lambda_spark import answers, cli, identity
+from lambda_spark import answers, cli, identity, identity_results
 from lambda_spark.session import get_spark
 
 
@@ -12,7 +12,9 @@ def main() -> None:
     cli.add_table_options(options)
     args = options.parse_args()
     settings = cli.load(args)
-    sys.exit(answers.print_differences(identity.check_identity(get_spark("identity"), settings)))
+    found = identity.check_identity(get_spark("identity"), settings)
+    identity_results.write_result(settings.local_root, found)
+    sys.exit(answers.print_differences(found))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+if TYPE_CHECKING:
+    from lambda_spark.differences import Difference
 
 FILE = "identity.json"
 
@@ -29,10 +32,11 @@ class Result(BaseModel):
     parts: list[Part]
 
 
-def write_result(local_root: Path, parts: Sequence[Part]) -> None:
-    """Keep the result in the place of the one before."""
+def write_result(local_root: Path, found: Sequence["Difference"]) -> None:
+    """Keep what was compared in the place of the last result."""
     local_root.mkdir(parents=True, exist_ok=True)
-    result = Result(checked_at=datetime.now(timezone.utc), parts=list(parts))
+    parts = [Part(what=each.what, rows=each.row_count, differences=sum(map(len, each.only))) for each in found]
+    result = Result(checked_at=datetime.now(timezone.utc), parts=parts)
     (local_root / FILE).write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 

@@ -56,6 +56,12 @@ def ensure_topic(bootstrap_servers: str, topic: str, partitions: int) -> Topic:
         return _find_topic(admin, bootstrap_servers, topic)
 
 
+def delete_topic(bootstrap_servers: str, topic: str) -> None:
+    """Delete the topic and what is in it. Raises BrokerError."""
+    with open_admin(bootstrap_servers) as admin:
+        admin.delete_topics([topic])
+
+
 def message_count(bootstrap_servers: str, topic: str) -> int:
     """Return the number of messages in the topic. Raises BrokerError."""
     with open_admin(bootstrap_servers) as admin:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 Row: TypeAlias = Any
 """A row of a table: attributes named as its columns (a pyspark Row, a named tuple, ...)."""
 
-FALLBACK = "fallback: a top trend, not of your recent brands"
+FALLBACK = "fallback: a trend of the whole shop, not of your recent brands"
 NOTHING = "\u2013"  # an en dash
 _MINUS = "\u2212"
 _UNITS = ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute"))
@@ -44,7 +44,10 @@ def clean(text: object) -> str:
     """Return text as it may be shown: what does not print (control, bidi and zero-width characters) as its escape."""
     if text is None or text == "":
         return NOTHING
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))
+    told = str(text)
+    if told.isprintable():  # nearly every text, at once instead of letter by letter
+        return told
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in told)
 
 
 def number(value: float) -> str:
@@ -149,8 +152,10 @@ def span(length: timedelta) -> str:
 def ago(then: datetime, now: datetime) -> str:
     """Return how long before `now` something was, in whole days, hours or minutes: 2 days ago."""
     elapsed = utc(now) - utc(then)
-    unit = next((unit for unit, _ in _UNITS if elapsed >= unit), None)
-    return "just now" if unit is None else f"{span(elapsed - elapsed % unit)} ago"
+    for unit, noun in _UNITS:
+        if elapsed >= unit:
+            return f"{amount(elapsed // unit, noun)} ago"
+    return "just now"
 
 
 def reason(row: Row, brand_count: int | None = None, as_of: datetime | None = None) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +13,16 @@ from deltalake import write_deltalake
 from helpers import event, send, write_events
 
 from bench.alternatives import common
-from bench.case import Case, Column, Table
+from bench.case import Case, Column, Goal, Table
 from bench.lists import Lists, agreement, answered_lists, true_lists
+from bench.load import find_wrk, load
 from bench.marks import Mark, printed_marks, steady_rate
 from bench.process import BenchError, run_measured
 from bench.reader import MergedBrands
-from bench.results import as_markdown, keep, read_session, replace_section
+from bench.results import as_markdown, goal_lines, keep, read_session, replace_section
+from bench.server import SERVE, UNLIMITED, ask, running_server
+from bench.serving_data import write_answers, write_views
+from bench.stage import known_user_ids
 from lambda_spark.settings import PROJECT_ROOT, Settings
 
 ALTERNATIVES = PROJECT_ROOT / "bench" / "alternatives"
@@ -137,3 +142,63 @@ def test_the_document_gets_the_medians_of_the_newest_session_and_keeps_its_text(
     assert text in document
     assert "old" not in document
     assert replace_section(document, "speed", text) == document
+
+
+def test_a_goal_says_what_was_measured_and_whether_it_is_met() -> None:
+    goals = [
+        Goal("ours", "rate", 0.5, "half", "{:.0%}", is_least=True, share_of="limit"),
+        Goal("ours", "p99_ms", 10, "within 10 ms", "{:.1f} ms"),
+        Goal("other", "p99_ms", 10, "within 10 ms"),
+    ]
+    medians = {"limit": {"rate": 1_000.0}, "ours": {"rate": 400.0, "p99_ms": 9.96}}
+    assert goal_lines(goals, medians) == [
+        "- ours: half: 40%, missed",
+        "- ours: within 10 ms: 10.0 ms, met",
+        "- other: within 10 ms: not measured",
+    ]
+    medians["ours"] = {"rate": 500.0, "p99_ms": 10.1}
+    assert [line.rpartition(" ")[2] for line in goal_lines(goals[:2], medians)] == ["met", "missed"]
+
+
+def test_without_wrk_a_person_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(BenchError, match="apt-get install wrk"):
+        find_wrk()
+
+
+def test_every_user_of_the_serving_bench_is_answered_by_both_servers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users, root, answers = 400, tmp_path / "shop", tmp_path / "answers.sqlite"
+    write_views(str(root), users, events_a_month=100_000)
+    write_answers(answers, users)
+    for name, value in {"LAMBDA_DATA_ROOT": str(root), **UNLIMITED}.items():
+        monkeypatch.setenv(name, value)
+    look_up = [str(ALTERNATIVES / "plain_server.py"), "--answers", str(answers)]
+    for command, path in ((SERVE, "/v1/users/{}/recommendations"), (look_up, "/users/{}/recommendations")):
+        with running_server([sys.executable, *command], path.format(known_user_ids(users)[0])) as server:
+            client = server.client()
+            found = [ask(client, path.format(user_id)) for user_id in known_user_ids(users)]
+            assert {status for status, _ in found} == {200}
+            lengths = [text.count(b'"product_id"') for _, text in found]
+            memory, most = server.memory()
+        assert max(lengths) == 10
+        assert 20e6 < memory <= most
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="needs wrk: apt-get install wrk")
+def test_the_load_counts_what_was_answered_and_fails_where_something_was_not() -> None:
+    with running_server([sys.executable, str(ALTERNATIVES / "plain_server.py")], "/constant") as server:
+        figures = load(server, "/constant", users=5, seconds=1)
+        assert figures["rate"] > 100
+        assert 0 < figures["p50_ms"] <= figures["p95_ms"] <= figures["p99_ms"]
+        with pytest.raises(BenchError, match="requests for /%d failed"):
+            load(server, "/%d", users=5, seconds=1)
+
+
+def test_a_server_that_ends_before_it_answers_is_no_measurement() -> None:
+    with (
+        pytest.raises(BenchError, match="ended with 3"),
+        running_server([sys.executable, "-c", "raise SystemExit(3)"], "/"),
+    ):
+        pytest.fail("It does not answer.")

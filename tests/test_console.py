@@ -112,7 +112,7 @@ def test_a_recommendation_says_why():
 
 def test_a_fallback_says_that_it_is_one():
     row = recommendation(USER, 2, trend(3, 5, [10, 34]), is_fallback=True, brand_position=None, brand_last_seen_at=None)
-    assert "fallback: a top trend, not of your recent brands" in _printed(ui.print_recommendations, [row])
+    assert "fallback: a trend of the whole shop, not of your recent brands" in _printed(ui.print_recommendations, [row])
 
 
 @pytest.mark.parametrize(

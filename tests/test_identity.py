@@ -61,6 +61,8 @@ def lists(spark: SparkSession, new_run: NewSettings, tmp_path_factory: pytest.Te
     covers; that is first computed when half of each file is in the master dataset.
     """
     streams = [real_rows(name, order) for name in FILES if (REAL_DATA / name).exists() for order in ORDERS]
+    if not streams:
+        pytest.skip("the real files of ../shared/data are not here: they are never part of the repository")
     folder = tmp_path_factory.mktemp("events")
     early = write_events(folder / "early.csv", [row for rows in streams for row in rows[: len(rows) // 2]])
     late = write_events(folder / "late.csv", [row for rows in streams for row in rows[len(rows) // 2 :]])

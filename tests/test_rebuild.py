@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 
 from lambda_spark import commits, identity, pipelines, rebuild, tables
 from lambda_spark.errors import NotComputedError
+from lambda_spark.identity_results import read_result
 from lambda_spark.settings import PROJECT_ROOT, Settings
 from lambda_spark.tables import PRODUCT_ACTIVITY, RECENT_BRANDS, USER_BRANDS
 
@@ -70,6 +71,10 @@ def test_make_identity_exits_with_1_where_a_view_is_wrong(run: Settings) -> None
     said = r"(?s)Recent brands of users: \d+ rows, not all equal.*104.*Counts of products by day: \d+ rows are equal"
     with pytest.raises(AssertionError, match=said):
         run_job(command, run, PROJECT_ROOT)
+    # Kept for the page.
+    result = read_result(run.local_root)
+    assert not result["agrees"]
+    assert [part["differences"] > 0 for part in result["parts"]] == [True, False]
 
 
 def test_without_any_view_there_is_nothing_to_check(spark: SparkSession, new_settings: NewSettings) -> None:

@@ -181,7 +181,7 @@ def test_a_product_without_score_or_brand_is_shown():
     )
     fallback = recommendation(7, 1, row, is_fallback=True, brand_position=None, brand_last_seen_at=None)
     page = Page(render(summary(trends=[row], recommendations=[fallback])))
-    assert "fallback: a top trend" in page.text
+    assert "fallback: a trend of the whole shop" in page.text
 
 
 def test_the_page_says_who_wins_the_backtest_and_by_how_much(page):

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 
 from lambda_spark import parsing
@@ -19,6 +20,8 @@ from lambda_spark.api.topic import TopicWatch
 from lambda_spark.errors import SettingsError
 from lambda_spark.settings import Settings
 
+# What is measured is at /metrics; FastAPI would look for OpenTelemetry's providers at each request.
+_NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 _DESCRIPTION = """
 What trends in a shop, and what is recommended to its users, as both layers know it now. Ids are texts, since JavaScript
 rounds long numbers; instants are UTC; ranges are half open. What goes wrong is a problem of RFC 9457.
@@ -45,6 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_life,
+        telemetry=_NO_TELEMETRY,
     )
     keeper, topic = Keeper(settings), TopicWatch(settings.kafka)
     status, counted = Status(keeper, topic), metrics.Metrics()
@@ -53,7 +57,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.keeper, app.state.topic, app.state.status = keeper, topic, status
     app.state.pulse, app.state.metrics = beat, counted
     for part in (user_routes, product_routes, pulse, health, metrics):
-        app.include_router(part.router)
+        # Included as a router, its routes would be gone through twice for each request.
+        app.router.routes.extend(part.router.routes)
     page.install(app)
     problems.install(app)
     openapi.install(app, serve.token is not None)

@@ -1,14 +1,13 @@
 """Who may ask, how, and how often: refused before anything of a request is looked at more closely."""
 
 import hmac
+import time
 from urllib.parse import urlsplit
 
-from limits import parse
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lambda_spark.api.problems import problem
+from lambda_spark.api.rate_limit import RateLimit
 from lambda_spark.settings import ServeSettings
 
 # The page and the health of the server are for everybody who can reach it: they tell nothing of users.
@@ -26,8 +25,7 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
         self._app, self._is_loopback = app, settings.is_loopback
         self._token = settings.token.get_secret_value().encode() if settings.token else None
-        self._limit = parse(f"{settings.requests_per_second}/second")
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._limit = RateLimit(settings.requests_per_second)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or have it answered."""
@@ -49,8 +47,9 @@ class Guard:
         if self._token is not None and not hmac.compare_digest(_bearer(scope), self._token):
             detail, remedy = "The bearer token is missing or another.", "Send it: Authorization: Bearer …"
             return _refused("unauthorized", 401, detail, remedy, {"WWW-Authenticate": "Bearer"})
-        if not self._limiter.hit(self._limit, (scope["client"] or ("?",))[0]):
-            detail, remedy = f"More than {self._limit.amount:,} requests in a second.", "Wait a second, then ask again."
+        if not self._limit.allows((scope["client"] or ("?",))[0], time.monotonic()):
+            detail = f"More than {self._limit.per_second:,} requests in a second."
+            remedy = "Wait a second, then ask again."
             return _refused("too-many-requests", 429, detail, remedy, {"Retry-After": "1"})
         return None
 

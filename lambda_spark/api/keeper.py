@@ -21,7 +21,7 @@ from lambda_spark.trend_windows import resolve_request
 
 # How often the log of the realtime view is looked at: each look is one file's name, which elsewhere is a request.
 _LOOK_SECONDS, _LOOK_SECONDS_ELSEWHERE = 0.05, 0.5
-_RENEW_SECONDS = 2.0
+_RENEW_SECONDS, _RETRY_SECONDS = 2.0, 5.0
 # What renewing costs leaves most of the processor to the streams and to answers.
 _SHARE_OF_TIME = 10
 
@@ -46,8 +46,8 @@ class Keeper:
     def start(self) -> None:
         """Begin to keep it up to date, in threads of its own."""
         pause = _LOOK_SECONDS if is_local(self.settings.data_root) else _LOOK_SECONDS_ELSEWHERE
-        for work, seconds in ((self.follow, pause), (self.renew, _RENEW_SECONDS)):
-            Thread(target=self._repeat, args=(work, seconds), name=work.__name__, daemon=True).start()
+        for work, seconds, share in ((self.follow, pause, 0), (self.renew, _RENEW_SECONDS, _SHARE_OF_TIME)):
+            Thread(target=self._repeat, args=(work, seconds, share), name=work.__name__, daemon=True).start()
 
     def stop(self) -> None:
         """End that."""
@@ -64,28 +64,35 @@ class Keeper:
 
     def follow(self) -> None:
         """Take in what the speed layer has committed since: its events first, as it does itself."""
-        self.events.follow(self.settings.data_root)
-        follow(self.settings.data_root, self.users, self.settings.brands.limit)
+        root, limit = self.settings.data_root, self.settings.brands.limit
+        self.events.follow(root)
+        if self._has_begun(self.users):
+            self.users = load_index(root, limit)
+        follow(root, self.users, limit)
 
     def renew(self) -> None:
         """Read anew what has changed: the views of users, what is known, and the default window."""
         root = self.settings.data_root
         if self._is_outdated(self.users):
             self.users = load_index(root, self.settings.brands.limit)
-        if self.known is None or has_changed(root, self.known):
-            if self.events.version is None or self._is_gone(LIVE_ACTIVITY, self.events.version):
-                self.events = self._recent_events()
-            until = self.events.version
-            try:
-                self.known = read_known(root)
-            except NotComputedError as error:
-                self.cause = str(error)
-                return
-            if until is not None:
-                self.events.forget(until)
-        self._renew_default(self.known)
+        if self.known is not None and not has_changed(root, self.known):
+            return
+        if self.events.version is None or self._is_gone(LIVE_ACTIVITY, self.events.version):
+            self.events = self._recent_events()
+        until = self.events.version
+        try:
+            known = read_known(root)
+        except NotComputedError as error:
+            self.cause = str(error)
+            return
+        self._renew_default(known)
+        self.known = known
+        # Only now: the windows made from here on have these events.
+        if until is not None:
+            self.events.forget(until)
 
     def _renew_default(self, known: Known) -> None:
+        """Make the default window ready, of which most requests are."""
         try:
             request = resolve_request(self.settings.trends, None, known.days)
         except LambdaSparkError as error:
@@ -95,13 +102,15 @@ class Keeper:
         self.default_notes = (*request.notes, *known.counts.events.notes)
 
     def _is_outdated(self, users: UserIndex) -> bool:
-        """Say whether a view of users is there now, is another, or was made anew; or too many users have changed."""
+        """Say whether the batch view is another, a view was made anew, or too many users have changed."""
         views = ((USER_BRANDS, users.batch_version), (RECENT_BRANDS, users.version))
         root, (batch, realtime) = self.settings.data_root, (self._is_gone(*view) for view in views)
         has_more_batch = tables.has_version(root, USER_BRANDS, after(users.batch_version))
-        # Its version 0 is the empty table that a stream makes before its first micro-batch.
-        has_realtime = users.version is None and tables.has_version(root, RECENT_BRANDS, 1)
-        return batch or realtime or has_more_batch or has_realtime or users.is_full()
+        return batch or realtime or has_more_batch or users.is_full()
+
+    def _has_begun(self, users: UserIndex) -> bool:
+        """Say whether there is a realtime view now: version 0 is the empty table that a stream makes first of all."""
+        return users.version is None and tables.has_version(self.settings.data_root, RECENT_BRANDS, 1)
 
     def _is_gone(self, table: Table, version: int | None) -> bool:
         return version is not None and not tables.has_version(self.settings.data_root, table, version)
@@ -111,13 +120,15 @@ class Keeper:
         version = tables.version_of(root, LIVE_ACTIVITY) if tables.exists(root, LIVE_ACTIVITY) else None
         return RecentEvents(version, self.settings.recommendations.leave_out)
 
-    def _repeat(self, work: Callable[[], None], seconds: float) -> None:
+    def _repeat(self, work: Callable[[], None], seconds: float, share: float) -> None:
+        """Do the work again and again, with pauses of so many seconds, or of so many times what it took."""
         pause = seconds
         while not self._end.wait(pause):
             begin = time.monotonic()
             try:
                 work()
+                pause = max(seconds, share * (time.monotonic() - begin))
             except Exception:
                 # The next look may find the tables whole again; what is in memory stays and says how old it is.
                 _log.exception("The tables could not be read.")
-            pause = max(seconds, _SHARE_OF_TIME * (time.monotonic() - begin)) if seconds >= 1 else seconds
+                pause = _RETRY_SECONDS

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from lambda_spark.api import models, problems
 from lambda_spark.api.json_response import render
 from lambda_spark.api.keeper import Keeper
-from lambda_spark.api.known import Asked
+from lambda_spark.api.known import Asked, Known
 from lambda_spark.api.parameters import Bucket, End, ProductId, Start, check_names
 from lambda_spark.api.questions import Span, answered, known, resolve
 from lambda_spark.api.reach import reach
@@ -36,10 +36,11 @@ async def trends(
     keeper: Keeper = request.app.state.keeper
 
     def answer() -> Response:
-        asked, notes = resolve(keeper, Span(start, end, bucket))
+        now = known(keeper)
+        asked, notes = resolve(keeper, now, Span(start, end, bucket))
         asked = asked._replace(as_of=None)
-        values = trend_values(keeper, asked, top, rank_by or keeper.settings.trends.rank_by)
-        return render({"window": window_name(asked), **values, **reach(request.app, notes)})
+        values = trend_values(keeper, now, asked, top, rank_by or keeper.settings.trends.rank_by)
+        return render({"window": window_name(asked), **values, **reach(request.app, notes, now)})
 
     return await answered(keeper, answer)
 
@@ -52,19 +53,18 @@ async def product(
     keeper: Keeper = request.app.state.keeper
 
     def answer() -> Response:
-        if start is None and end is None and bucket is None:
-            asked, notes = _last_days(keeper), known(keeper).counts.events.notes
-        else:
-            asked, notes = resolve(keeper, Span(start, end, bucket))
+        now = known(keeper)
+        asked, notes = _last_days(now), now.counts.events.notes
+        if (start, end, bucket) != (None, None, None):
+            asked, notes = resolve(keeper, now, Span(start, end, bucket))
             asked = asked._replace(as_of=None)
-        values = product_values(keeper, asked, product_id)
-        return render({"window": window_name(asked), **values, **reach(request.app, notes)})
+        values = product_values(keeper, now, asked, product_id)
+        return render({"window": window_name(asked), **values, **reach(request.app, notes, now)})
 
     return await answered(keeper, answer)
 
 
-def _last_days(keeper: Keeper) -> Asked:
-    days = known(keeper).days
-    end = end_of(days[-1].day)
-    start = max(start_of(days[0].day), end - _DAYS_OF_A_PRODUCT * DAY)
+def _last_days(now: Known) -> Asked:
+    end = end_of(now.days[-1].day)
+    start = max(start_of(now.days[0].day), end - _DAYS_OF_A_PRODUCT * DAY)
     return Asked(TimeRange(min(start, end - timedelta(days=2)), end), "day")

@@ -35,13 +35,13 @@ def known(keeper: Keeper) -> Known:
     return keeper.known
 
 
-def resolve(keeper: Keeper, span: Span) -> tuple[Asked, tuple[str, ...]]:
+def resolve(keeper: Keeper, now: Known, span: Span) -> tuple[Asked, tuple[str, ...]]:
     """Return the window that is asked for, and what a person should be told of it.
 
     Without a range it is the last complete days, from all that is known; a range is answered as of its end, unless
-    another moment is given. Raises TimeRangeError and NotComputedError.
+    another moment is given. Raises TimeRangeError.
     """
-    now, root = known(keeper), keeper.settings.data_root
+    root = keeper.settings.data_root
     asked, as_of = _range(span), span.as_of
     trends = keeper.settings.trends
     days = known_days(root, now.counts.events, as_of) if as_of else now.days

@@ -10,7 +10,7 @@ from lambda_spark import counts, tables
 from lambda_spark.api.current import Current
 from lambda_spark.api.keeper import Keeper
 from lambda_spark.api.topic import TopicWatch
-from lambda_spark.checkpoints import received_count
+from lambda_spark.checkpoints import count_between, first_offsets, received_count
 from lambda_spark.identity_results import read_result
 from lambda_spark.rejects import SENTENCES, Reason
 from lambda_spark.summary import rejected_by_reason
@@ -36,7 +36,8 @@ class Status:
         """Return the state as it is answered."""
         root, keeper, topic = self._keeper.settings.data_root, self._keeper, self._topic
         stored = self._stored.get()
-        batch, speed = (received_count(find(root)) for find in (counts.ingest_checkpoint, counts.speed_checkpoint))
+        batch = received_count(counts.ingest_checkpoint(root))
+        speed = count_between(first_offsets(counts.speed_checkpoint(root)), keeper.reached())
         self._received.append((time.monotonic(), batch, speed))
         upto = keeper.known.upto if keeper.known else None
         committed_at = self._speed_at.get()
@@ -57,6 +58,7 @@ class Status:
             "speed": {
                 "received": speed,
                 "behind": topic.behind(keeper.reached()),
+                "lag_s": self.lag_seconds(),
                 "upto": keeper.seen_upto(),
                 "committed_at": committed_at,
                 "stopped_since": self._stopped_since(committed_at),
@@ -74,13 +76,18 @@ class Status:
         return self._topic.lag_seconds(self._keeper.reached())
 
     def sample(self) -> list[dict[str, Any]]:
-        """Return the newest messages: as they came, as parsed, and the user's brands once it is in these."""
-        reached = self._keeper.reached()
-        return [self._message(each["record"], each["parsed"], reached) for each in self._topic.newest[:_MESSAGES_SHOWN]]
+        """Return the newest messages: as they came, as parsed, and the user's brands once it is in these.
+
+        The same ones for some seconds, or until the speed layer has them, so that each is seen on its way.
+        """
+        newest, reached = self._topic.newest[:_MESSAGES_SHOWN], self._keeper.reached()
+        messages = [self._message(each["record"], each["parsed"], reached) for each in newest]
+        self._topic.is_held = any(each["event"] and each["brands"] is None for each in messages)
+        return messages
 
     def _message(self, record: Any, parsed: Mapping[str, Any], reached: Mapping[int, int]) -> dict[str, Any]:
         is_event, is_taken = parsed["reason"] is None, record.offset < reached.get(record.partition, 0)
-        brands = self._keeper.users.find(parsed["user_id"]) if is_event and is_taken else None
+        brands = self._keeper.users.find(parsed["user_id"]) or [] if is_event and is_taken else None
         event = {name: parsed[name] for name in ("event_time", "event_type", "brand", "price")}
         ids = {name: str(parsed[name]) for name in ("product_id", "user_id")}
         return {
@@ -90,7 +97,7 @@ class Status:
             "reason": parsed["reason"],
             "sentence": None if is_event else SENTENCES[Reason(parsed["reason"])],
             "event": {**event, **ids} if is_event else None,
-            "brands": [brand for brand, _ in brands[:_BRANDS_SHOWN]] if brands else None,
+            "brands": None if brands is None else [brand for brand, _ in brands[:_BRANDS_SHOWN]],
         }
 
     def _rates(self) -> dict[str, float | None]:

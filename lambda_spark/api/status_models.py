@@ -24,10 +24,14 @@ class BatchLayer(Answer):
 
 
 class SpeedLayer(Answer):
-    """What the speed layer has received; `behind` are messages, and `stopped_since` is told while they wait."""
+    """What the speed layer has received; `behind` are messages, `lag_s` for how long the oldest of them has waited.
+
+    `stopped_since` is told while they wait for long.
+    """
 
     received: int
     behind: int | None
+    lag_s: float | None
     upto: datetime | None
     committed_at: datetime | None
     stopped_since: datetime | None

@@ -19,21 +19,26 @@ _LOOK_SECONDS, _RETRY_SECONDS = 0.5, 5.0
 _REMEMBERED = 7_200
 # So many of the newest messages of a partition are looked at.
 _SAMPLE = 3
+_HELD_SECONDS = 5.0
 _POLL_MS = 300
 
 _log = logging.getLogger(__name__)
 
 
 class TopicWatch:
-    """Looks at the topic twice a second; `ends` is None while the broker, or the topic, is not there."""
+    """Looks at the topic twice a second; `ends` is None while the broker, or the topic, is not there.
+
+    While `is_sampled`, `newest` are its newest messages; while `is_held` too, the same ones for some seconds.
+    """
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self.name = kafka.topic
         self.ends: Offsets | None = None
         self.first: Offsets = {}
         self.newest: list[dict[str, Any]] = []
-        self.is_sampled = False
+        self.is_sampled = self.is_held = False
         self._kafka = kafka
+        self._sampled_at = 0.0
         self._looks: deque[tuple[float, Offsets]] = deque(maxlen=_REMEMBERED)
         self._end = Event()
 
@@ -105,8 +110,9 @@ class TopicWatch:
         is_new = ends != self.ends
         self.first, self.ends = first, ends
         self._looks.append((time.monotonic(), ends))
-        if self.is_sampled and (is_new or not self.newest):
-            self.newest = _newest(consumer, partitions, first, ends)
+        is_held = self.is_held and time.monotonic() - self._sampled_at < _HELD_SECONDS
+        if self.is_sampled and not is_held and (is_new or not self.newest):
+            self.newest, self._sampled_at = _newest(consumer, partitions, first, ends), time.monotonic()
 
 
 def _newest(consumer: KafkaConsumer, partitions: list[TopicPartition], first: Offsets, ends: Offsets) -> list[Any]:

@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 from lambda_spark.activity import CountSpans, count_here
 from lambda_spark.api.keeper import Keeper
 from lambda_spark.api.known import Asked, Known
-from lambda_spark.api.questions import known
 from lambda_spark.errors import UnknownProductError
 from lambda_spark.merged_activity import bucket_counts
 from lambda_spark.schemas import COUNT_COLUMNS
@@ -27,9 +26,9 @@ _COUNTS = (*COUNT_COLUMNS.values(), "event_count", "user_count")
 _NEWEST = ("brand", "category_code", "last_price")
 
 
-def trend_values(keeper: Keeper, asked: Asked, top: int, rank_by: str) -> dict[str, Any]:
+def trend_values(keeper: Keeper, now: Known, asked: Asked, top: int, rank_by: str) -> dict[str, Any]:
     """Return the trends of a window by a ranking rule, and what the whole shop had in each bucket."""
-    counts = keeper.windows.counts(known(keeper), asked)
+    counts = keeper.windows.counts(now, asked)
     rule = keeper.settings.trends.model_copy(update={"top": top, "rank_by": rank_by})
     rows = trends_of(counts, rule, [asked.range], asked.bucket).to_pylist()
     return {
@@ -40,9 +39,8 @@ def trend_values(keeper: Keeper, asked: Asked, top: int, rank_by: str) -> dict[s
     }
 
 
-def product_values(keeper: Keeper, asked: Asked, product_id: int) -> dict[str, Any]:
+def product_values(keeper: Keeper, now: Known, asked: Asked, product_id: int) -> dict[str, Any]:
     """Return what happened to a product in each bucket of a window. Raises UnknownProductError."""
-    now = known(keeper)
     rows = _product_rows(keeper, now, asked, product_id)
     if not rows:
         raise UnknownProductError(f"No event of {asked.range} names product {product_id}: choose another range.")

@@ -10,6 +10,7 @@ from lambda_spark.api.json_response import render
 from lambda_spark.api.keeper import Keeper
 from lambda_spark.api.parameters import AsOf, End, Start, UserId, check_names
 from lambda_spark.api.questions import Span, answered, known, past_moment, resolve
+from lambda_spark.api.quick_route import QuickRoute
 from lambda_spark.api.reach import reach
 from lambda_spark.api.user_answers import (
     brand_rows,
@@ -25,7 +26,11 @@ from lambda_spark.api.windows import Window
 MOST_RECOMMENDED, MOST_USERS = 50, 100
 
 router = APIRouter(
-    prefix="/v1/users", tags=["users"], responses=problems.RESPONSES, dependencies=[Depends(check_names)]
+    prefix="/v1/users",
+    tags=["users"],
+    responses=problems.RESPONSES,
+    dependencies=[Depends(check_names)],
+    route_class=QuickRoute,
 )
 
 
@@ -95,8 +100,9 @@ async def _window(keeper: Keeper, span: Span) -> tuple[Window, tuple[str, ...]]:
         return keeper.default, keeper.default_notes
 
     def prepare() -> tuple[Window, tuple[str, ...]]:
-        asked, notes = resolve(keeper, span)
-        return keeper.windows.window(known(keeper), asked), notes
+        now = known(keeper)
+        asked, notes = resolve(keeper, now, span)
+        return keeper.windows.window(now, asked), notes
 
     return await answered(keeper, prepare)
 

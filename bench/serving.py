@@ -1,0 +1,126 @@
+"""The API under load, beside a constant and a look-up by key, and how soon it shows what happens."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from bench.case import Case, Column, Figures, Goal, Run, Table
+from bench.freshness import PACKAGES
+from bench.load import CONNECTIONS, find_wrk
+from bench.process import Measured, job, run_unmeasured
+from bench.results import last_figures
+from bench.server import SERVE, UNLIMITED
+from bench.serving_data import answers_file, serving_root
+from bench.stage import Stage
+from bench.throughput import ALTERNATIVES
+from lambda_spark import tables
+from lambda_spark.tables import PRODUCT_ACTIVITY
+
+COLUMNS = (
+    Column("rate", "requests/s", has_ratio=True),
+    Column("p50_ms", "median, ms", "{:,.2f}"),
+    Column("p95_ms", "95th percentile, ms", "{:,.2f}"),
+    Column("p99_ms", "99th percentile, ms", "{:,.2f}"),
+    Column("memory_mb", "memory, MB"),
+    Column("server_peak_mb", "at most, MB"),
+    Column("ready_s", "answers after, s", "{:,.1f}"),
+)
+FRESH_COLUMNS = (
+    Column("median_ms", "in the answer after, median, ms"),
+    Column("p95_ms", "95th percentile, ms"),
+    Column("seen_percent", "events seen, %", "{:.1f}"),
+    Column("batch_ms", "a micro-batch, median, ms"),
+    Column("peak_mb", "peak memory of all, MB"),
+)
+_WEB_PACKAGES = ("fastapi", "uvicorn", "uvloop", "httptools", "orjson", "deltalake", "duckdb", "pyarrow", "numpy")
+_CONSTANT = "a constant"
+
+
+def serving_table(stage: Stage) -> Table:
+    """GET /v1/users/{id}/recommendations for random known users, beside what a plain app answers."""
+    cases = [Case(_CONSTANT, partial(_plain_run, stage), "plain FastAPI: the limit")]
+    for users in stage.scale.serving_users:
+        cases.append(Case(_own_name(users), partial(_own_run, stage, users), "computed when asked, with evidence"))
+        by_key = "computed before, text read as it is, of nothing newer"
+        cases.append(Case(f"a key in SQLite, {users:,} users", partial(_look_up_run, stage, users), by_key))
+    data = f"{CONNECTIONS} connections by wrk for {stage.scale.load_seconds} s, one worker, 9 brands a user"
+    goals = load_goals(stage.scale.serving_users)
+    return Table("serving", "Recommendations over HTTP", cases, COLUMNS, "", _WEB_PACKAGES, data, goals)
+
+
+def fresh_table(stage: Stage) -> Table:
+    """1,000 events a second offered: from an event sent to its brand in GET /v1/users/{id}/brands."""
+    sizes = stage.scale.known_users[:2]
+    cases = [
+        Case(_known_name(users), partial(_fresh_run, stage, users), "", stage.scale.long_repetitions) for users in sizes
+    ]
+    packages, data = (*PACKAGES, *_WEB_PACKAGES[:2]), "1,000 events/s offered, the stream's default trigger"
+    goals = fresh_goals(sizes)
+    return Table("serving-freshness", "From sent to answered", cases, FRESH_COLUMNS, "", packages, data, goals)
+
+
+def load_goals(sizes: Sequence[int]) -> list[Goal]:
+    """Return what the API is to reach with so many users."""
+    goals = []
+    for name in map(_own_name, sizes):
+        goals.append(Goal(name, "rate", 0.5, "half of the constant's requests/s", "{:.0%}", True, _CONSTANT))
+        goals.append(Goal(name, "p99_ms", 10, "99 % within 10 ms", "{:.1f} ms"))
+        goals.append(Goal(name, "memory_mb", 1_000, "under 1 GB", "{:,.0f} MB"))
+    return goals
+
+
+def fresh_goals(sizes: Sequence[int]) -> list[Goal]:
+    """Return how soon an event is to be seen among so many users."""
+    goals = []
+    for name in map(_known_name, sizes):
+        goals.append(Goal(name, "median_ms", 1_000, "half of the events within 1 s", "{:,.0f} ms"))
+        goals.append(Goal(name, "p95_ms", 2_000, "95 % within 2 s", "{:,.0f} ms"))
+        goals.append(Goal(name, "seen_percent", 100, "all seen", "{:.1f} %", is_least=True))
+    return goals
+
+
+def _own_name(users: int) -> str:
+    return f"lambda-spark, {users:,} users"
+
+
+def _known_name(users: int) -> str:
+    return f"{users:,} users known"
+
+
+def _plain_run(stage: Stage, _: Path) -> Run:
+    return _load_run(stage, "/constant", 1, [str(ALTERNATIVES / "plain_server.py")], {})
+
+
+def _look_up_run(stage: Stage, users: int, _: Path) -> Run:
+    server = [str(ALTERNATIVES / "plain_server.py"), "--answers", str(answers_file(stage, users))]
+    return _load_run(stage, "/users/%d/recommendations", users, server, {})
+
+
+def _own_run(stage: Stage, users: int, _: Path) -> Run:
+    environment = {"LAMBDA_DATA_ROOT": str(serving_root(stage, users)), **UNLIMITED}
+    return _load_run(stage, "/v1/users/%d/recommendations", users, SERVE, environment)
+
+
+def _load_run(stage: Stage, path: str, users: int, server: Sequence[str], environment: Mapping[str, str]) -> Run:
+    find_wrk()
+    command = [sys.executable, "-m", "bench.load", "--path", path, "--users", str(users)]
+    command += ["--seconds", str(stage.scale.load_seconds), "--", sys.executable, *server]
+    return Run(command, environment, _printed)
+
+
+def _fresh_run(stage: Stage, users: int, _: Path) -> Run:
+    environment = {**stage.known_users(users, {}), **UNLIMITED}
+    if not tables.exists(environment["LAMBDA_DATA_ROOT"], PRODUCT_ACTIVITY):
+        run_unmeasured(job("batch_trends"), environment)
+    command = [sys.executable, "-m", "bench.serving_probe", "--users", str(users)]
+    command += ["--warm-up", str(stage.scale.probe_warm_up_seconds), "--seconds", str(stage.scale.probe_seconds)]
+    return Run(command, environment, lambda measured: {**_printed(measured), "peak_mb": _peak_mb(measured)})
+
+
+def _printed(measured: Measured) -> Figures:
+    return last_figures(measured.output)
+
+
+def _peak_mb(measured: Measured) -> float:
+    return measured.usage().peak_bytes / 1e6

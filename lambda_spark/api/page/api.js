@@ -1,0 +1,75 @@
+/** Questions to the server. What goes wrong is thrown as a Problem, with the server's own words and remedy. */
+
+import { forgetToken, token } from "./token.js";
+
+const AGAIN_AFTER = { "server-gone": 3, "not-ready": 3, "too-many-requests": 5, "too-slow": 5 };
+
+/** What the server, or the lack of one, answers instead of figures. `againAfter` is in seconds, null if asking again is no use. */
+export class Problem extends Error {
+  constructor(told, againAfter = null) {
+    super(told.detail ?? told.title);
+    Object.assign(this, told);
+    this.kind = (told.type ?? "").split("/").at(-1);
+    this.againAfter = againAfter ?? AGAIN_AFTER[this.kind] ?? null;
+  }
+}
+
+/** Ask for JSON. Parameters that are null or empty are left out. Throws a Problem. */
+export async function ask(path, parameters = {}, signal = undefined) {
+  const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const query = new URLSearchParams(given).toString();
+  const response = await send(query ? `${path}?${query}` : path, signal);
+  return response.json();
+}
+
+/** Read the server's events: call `take(name, data)` for each until the server or the signal ends it. Throws a Problem. */
+export async function listen(path, take, signal) {
+  const response = await send(path, signal);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read().catch(gone);
+    if (done) return;
+    const blocks = (rest + value).replaceAll("\r\n", "\n").split("\n\n");
+    rest = blocks.pop();
+    blocks.forEach((block) => dispatch(block, take));
+  }
+}
+
+async function send(url, signal) {
+  for (;;) {
+    const used = token();
+    const headers = used ? { Authorization: `Bearer ${used}` } : {};
+    const response = await fetch(url, { headers, signal }).catch(gone);
+    if (response.ok) return response;
+    const problem = await problemOf(response);
+    if (problem.kind !== "unauthorized" || !(await forgetToken(used))) throw problem;
+  }
+}
+
+function gone(error) {
+  if (error.name === "AbortError") throw error;
+  throw new Problem({
+    type: "server-gone",
+    title: "The server does not answer",
+    detail: "The server does not answer.",
+  });
+}
+
+async function problemOf(response) {
+  const told = await response.json().catch(() => ({}));
+  const plain = { type: `http-${response.status}`, title: `The server answered with status ${response.status}` };
+  return new Problem({ ...plain, ...told }, Number(response.headers.get("Retry-After")) || null);
+}
+
+function dispatch(block, take) {
+  const fields = block
+    .split("\n")
+    .map((line) => line.match(/^(\w+): ?(.*)$/))
+    .filter(Boolean);
+  const data = fields
+    .filter(([, name]) => name === "data")
+    .map(([, , value]) => value)
+    .join("\n");
+  if (data) take(fields.find(([, name]) => name === "event")?.[2] ?? "message", JSON.parse(data));
+}

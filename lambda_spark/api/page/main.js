@@ -1,0 +1,23 @@
+/** The page: its views by name, what is said on every one of them, and the server's events. */
+
+import { follow } from "./feed.js";
+import { live } from "./live.js";
+import { watchStream } from "./notice.js";
+import { product } from "./product.js";
+import { start } from "./router.js";
+import { closeTipOnEscape } from "./tip.js";
+import { trends } from "./trends.js";
+import { user } from "./user.js";
+
+const views = { trends, products: product, users: user, live };
+const place = document.getElementById("view");
+
+// A plain #view would be taken for the name of a view.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  place.focus();
+});
+closeTipOnEscape();
+watchStream();
+start(views, place, "#/trends");
+follow();
