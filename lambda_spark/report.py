@@ -5,6 +5,7 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
+import altair as alt
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
 from lambda_spark import quality_words, words
@@ -45,7 +46,7 @@ def render(summary: RunSummary) -> str:
         recommendations=[(user, list(rows)) for user, rows in groupby(summary.recommendations, attrgetter("user_id"))],
         brand_counts={row.user_id: len(row.brands) for row in summary.brands},
         charts=_charts(summary) | _quality_charts(summary.quality),
-        vega=vega_script(),
+        vega=vega_script(".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])),
     )
 
 

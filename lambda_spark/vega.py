@@ -2,12 +2,11 @@
 
 from functools import cache
 
-import altair as alt
 import vl_convert
 
 
 @cache
-def vega_script() -> str:
-    """Return the script, in the version that Altair writes specifications for."""
-    version = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
+def vega_script(version: str | None = None) -> str:
+    """Return the script, with a version of Vega-Lite such as 6.1, or else with the newest there is."""
+    version = version or vl_convert.get_vegalite_versions()[-1]
     return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version))

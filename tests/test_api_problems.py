@@ -105,14 +105,14 @@ BAD_RANGES = [
     ({"from": "2019-11-01", "to": "2019-11-02"}, "from, to", "single bucket", "finer bucket"),
     ({"from": "2018-01-01", "to": "2018-02-01"}, "from, to", "outside the data", "Ask within it"),
     ({"from": "2100-01-01", "to": "2100-02-01"}, "from, to", "outside the data", "Ask within it"),
-    ({"from": "2000-01-01", "to": "2030-01-01"}, "from, to", "more than 1,000 buckets", "shorter range"),
+    ({"from": "2000-01-01", "to": "2030-01-01"}, "from, to", "more than 2,016 buckets", "shorter range"),
     (
         {"from": "2019-11-01", "to": "2019-11-08", "bucket": "minute"},
         "from, to, bucket",
-        "more than 1,000 buckets",
+        "more than 2,016 buckets",
         "larger bucket",
     ),
-    ({"bucket": "minute"}, "bucket", "more than 1,000 buckets", "larger bucket"),
+    ({"bucket": "minute"}, "bucket", "more than 2,016 buckets", "larger bucket"),
 ]
 
 

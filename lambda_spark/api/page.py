@@ -1,4 +1,4 @@
-"""The page at /, its files, and the chart library, in the version that Altair writes specifications for."""
+"""The page at /, its files, and the chart library."""
 
 from functools import cache
 from importlib.resources import files

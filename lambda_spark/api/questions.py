@@ -14,7 +14,8 @@ from lambda_spark.known_days import known_days
 from lambda_spark.time_ranges import TimeRange, format_instant, parse_bucket
 from lambda_spark.trend_windows import resolve_request
 
-MOST_BUCKETS = 1_000
+# Two weeks of ten minutes.
+MOST_BUCKETS = 2_016
 
 Answer = TypeVar("Answer")
 
