@@ -38,9 +38,9 @@ class ServerProcess:
 
 
 @contextmanager
-def running_process(settings: Settings, **environment: str) -> Iterator[ServerProcess]:
-    """Start the server on a free port, with variables such as LAMBDA_SERVE__TOKEN; end it as Ctrl-C does."""
-    command, surroundings = [*_COMMAND, "--port", "0"], environment_of(settings, **environment)
+def running_process(settings: Settings, port: str = "0", **environment: str) -> Iterator[ServerProcess]:
+    """Start the server, on a free port, with variables such as LAMBDA_SERVE__TOKEN; end it as Ctrl-C does."""
+    command, surroundings = [*_COMMAND, "--port", port], environment_of(settings, **environment)
     process = subprocess.Popen(
         command, env=surroundings, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

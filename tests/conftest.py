@@ -31,6 +31,9 @@ hypothesis.settings.load_profile("tests")
 
 REAL_DATA = PROJECT_ROOT.parent / "shared" / "data"
 
+# The fixtures of the page's tests.
+pytest_plugins = ["browser"]
+
 NewSettings = Callable[..., Settings]
 
 

@@ -61,7 +61,7 @@ def test_requests_are_counted_by_route_and_status_with_their_latency(server: str
     ]
 
 
-def test_the_pipeline_is_told_as_the_status_tells_it(server: str, reference: Settings) -> None:
+def test_the_pipeline_is_told_as_the_status_tells_it(server: str) -> None:
     status = httpx.get(f"{server}/v1/status").json()
     samples = samples_of(httpx.get(f"{server}/metrics").text)
     for layer in ("batch", "speed"):

@@ -62,7 +62,7 @@ def test_it_is_not_open_to_others_without_a_token(new_settings: NewSettings) -> 
 
 
 def test_a_token_that_can_be_guessed_is_refused_and_not_shown(new_settings: NewSettings) -> None:
-    with pytest.raises(SettingsError, match=r"serve\.token .* at least 16 characters") as error:
+    with pytest.raises(SettingsError, match=r"serve\.token .* at least 16") as error:
         new_settings(serve={"token": "2short"})
     assert "2short" not in str(error.value)
 
@@ -199,7 +199,7 @@ def test_who_asks_too_often_has_to_wait_and_may_ask_again(reference: Settings) -
         assert refused[0].json()["remedy"]
         # Whether it lives has to be known all the same.
         assert client.get("/health/live").status_code == 200
-        time.sleep(2)
+        time.sleep(1.2)
         assert client.get("/v1/users").status_code == 200
 
 
@@ -215,9 +215,9 @@ def test_long_urls_and_headers_are_refused(server: str) -> None:
 @pytest.mark.parametrize("begin", [b"GET /", b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Much: "])
 def test_who_sends_without_end_is_hung_up_on(server: str, begin: bytes) -> None:
     host, port = server.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), 5) as connection:
-        with pytest.raises(OSError, match=r"reset|Broken pipe"):
-            connection.sendall(begin + b"x" * 50_000_000)
+    connection = socket.create_connection((host, int(port)), 5)
+    with connection, pytest.raises(OSError, match=r"reset|Broken pipe"):
+        connection.sendall(begin + b"x" * 50_000_000)
     assert httpx.get(f"{server}/health/live").status_code == 200
 
 

@@ -16,10 +16,10 @@ from lambda_spark.settings import ServeSettings
 
 
 class _Server(uvicorn.Server):
-    """Ends the streams of whoever listens before it waits for all answers to end."""
+    """Says where it serves once it does, and ends the streams of whoever listens before it waits for answers to end."""
 
-    def __init__(self, app: FastAPI, serve: ServeSettings) -> None:
-        self._pulse = app.state.pulse
+    def __init__(self, app: FastAPI, serve: ServeSettings, greeting: str) -> None:
+        self._pulse, self._greeting = app.state.pulse, greeting
         config = uvicorn.Config(
             app,
             http=BoundedProtocol,
@@ -33,6 +33,11 @@ class _Server(uvicorn.Server):
             timeout_graceful_shutdown=math.ceil(serve.deadline_seconds) + 1,
         )
         super().__init__(config)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve."""
+        await super().startup(sockets)
+        print(self._greeting, flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop."""
@@ -52,8 +57,8 @@ def main() -> None:
     with _listen(settings.serve) as listener:
         app, (host, port, *_) = create_app(settings), listener.getsockname()
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        print(f"Serving {settings.data_root} at http://{address}; Ctrl-C ends it.", flush=True)
-        _Server(app, settings.serve).run([listener])
+        greeting = f"Serving {settings.data_root} at http://{address}; Ctrl-C ends it."
+        _Server(app, settings.serve, greeting).run([listener])
 
 
 def _listen(serve: ServeSettings) -> socket.socket:

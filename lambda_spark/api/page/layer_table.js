@@ -5,7 +5,7 @@ import { scrollable, table } from "./table.js";
 import { NOTHING, ago, number, second, seconds } from "./words.js";
 
 /** Make the table of an answer of /v1/status. */
-export function layerTable({ now, topic, batch, speed, lag_s: lag }) {
+export function layerTable({ now, topic, batch, speed }) {
   const count = topic.message_count;
   const rows = [
     {
@@ -23,7 +23,7 @@ export function layerTable({ now, topic, batch, speed, lag_s: lag }) {
       batch: count === null ? NOTHING : number(Math.max(0, count - batch.received)),
       speed: number(speed.behind),
     },
-    { id: "lag", name: "Time behind the topic", speed: seconds(lag) },
+    { id: "lag", name: "Time behind the topic", speed: seconds(speed.lag_s) },
     { id: "upto", name: "Newest event (UTC)", batch: instant(batch.upto), speed: instant(speed.upto) },
     {
       id: "committed",

@@ -1,0 +1,75 @@
+"""Chromium, one for all tests of the page; and a tab for each, in which nothing may go wrong unseen."""
+
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    "--disable-background-networking",
+]
+
+# The page asks again every few seconds, and the machine may do other things too.
+expect.set_options(timeout=20_000)
+
+OpenPage = Callable[[str], Page]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = next(filter(None, map(shutil.which, _NAMES)), None)
+    if path is None:
+        pytest.skip(f"no browser is on PATH: the page is tested in one of {', '.join(_NAMES)}")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """Yield what tabs are opened in; fails if the page in one of them told of an error."""
+    errors: list[str] = []
+
+    def take(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not _is_refused_question(message):
+            errors.append(f"{message.text} ({message.location['url']})")
+
+    with browser.new_context(viewport={"width": 1200, "height": 900}) as context:
+        context.on("console", take)
+        context.on("weberror", lambda error: errors.append(str(error.error)))
+        yield context
+    assert errors == []
+
+
+@pytest.fixture
+def open_page(context: BrowserContext) -> OpenPage:
+    """Return what opens an address in a tab of its own."""
+
+    def open_page(url: str) -> Page:
+        page = context.new_page()
+        page.goto(url)
+        return page
+
+    return open_page
+
+
+def cells(page: Page, table: str) -> list[list[str]]:
+    """Return the text in each cell of a table's body, once there is a row."""
+    rows = page.locator(f"{table} tbody tr")
+    expect(rows.first).to_be_visible()
+    found: list[list[str]] = rows.evaluate_all("rows => rows.map(row => [...row.cells].map(cell => cell.innerText))")
+    return found
+
+
+def focused(page: Page) -> Locator:
+    """Return the element that has the focus."""
+    return page.locator("*:focus")
+
+
+def _is_refused_question(message: ConsoleMessage) -> bool:
+    """Say whether Chromium tells that the API refused something, or was away: what the page makes of it is tested."""
+    return message.text.startswith("Failed to load resource") and "/v1/" in message.location["url"]
