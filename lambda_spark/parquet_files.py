@@ -39,6 +39,7 @@ MakeRows = Callable[[Iterator[pa.RecordBatch]], Iterator[Sequence[pa.Table]]]
 
 # Rows that a task holds before it writes them as a row group of each file: 100 MB or so.
 _ROWS_HELD = 500_000
+_ROWS_READ = 65_536
 
 
 class Target(NamedTuple):
@@ -112,6 +113,14 @@ def open_parquet(paths: Sequence[str], schema: pa.Schema | None = None) -> datas
     """Return what the files hold, to be read as far as a query needs it; as the schema says, or else the first file."""
     system, places = open_paths(paths)
     return dataset.dataset(places, schema, format="parquet", filesystem=system)
+
+
+def read_batches(paths: Sequence[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Read columns of the files, one after another, and little of them at a time: a dataset reads far ahead."""
+    system, places = open_paths(paths) if paths else (None, [])
+    for place in places:
+        with pq.ParquetFile(place, filesystem=system, pre_buffer=False) as file:
+            yield from file.iter_batches(_ROWS_READ, columns=list(columns), use_threads=False)
 
 
 def write_files(rows: "DataFrame", targets: Mapping[int, Target], make_rows: MakeRows) -> "DataFrame":

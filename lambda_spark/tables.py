@@ -75,6 +75,11 @@ def files_of(root: str, table: Table, version: int | None = None) -> pa.Table:
     return pa.table(deltalake.DeltaTable(path_of(root, table), version).get_add_actions(flatten=True))
 
 
+def paths_of(root: str, table: Table, version: int | None = None) -> list[str]:
+    """Return where the table's files are, or those of a version."""
+    return [f"{path_of(root, table)}/{path}" for path in files_of(root, table, version)["path"].to_pylist()]
+
+
 def event_counts(root: str, version: int | None = None) -> tuple[int, int]:
     """Return the number of events, and of those that came straight from files, as the log, or a version of it, says."""
     files = files_of(root, EVENTS, version) if exists(root, EVENTS) else None
@@ -95,7 +100,7 @@ def event_files(root: str, version: int | None = None, after: int | None = None)
 def open_dataset(root: str, table: Table, version: int | None = None) -> Dataset:
     """Return what the table, or a version of it, holds, to be read as far as a query needs it, without Spark."""
     delta = deltalake.DeltaTable(path_of(root, table), version)
-    paths = [f"{path_of(root, table)}/{path}" for path in files_of(root, table, delta.version())["path"].to_pylist()]
+    paths = paths_of(root, table, delta.version())
     # Not deltalake's own dataset: it passes over all files whose statistics leave out a text that is asked for.
     schema = pa.schema(delta.schema().to_arrow())
     return open_parquet(paths, schema) if paths else dataset(schema.empty_table())

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from lambda_spark import tables
 from lambda_spark.api.user_lists import Seen, UserLists, lists_of, merged
 from lambda_spark.known_events import open_live
-from lambda_spark.parquet_files import open_parquet
+from lambda_spark.parquet_files import open_parquet, read_batches
 from lambda_spark.tables import RECENT_BRANDS, USER_BRANDS
 from lambda_spark.window_counts import INSTANT
 
@@ -100,7 +100,7 @@ def follow(root: str, index: UserIndex, limit: int) -> int:
 def _lists(root: str, version: int | None, limit: int) -> UserLists:
     if version is None:
         return lists_of([], limit)
-    return lists_of(tables.open_dataset(root, USER_BRANDS, version).to_batches(columns=_COLUMNS), limit)
+    return lists_of(read_batches(tables.paths_of(root, USER_BRANDS, version), _COLUMNS), limit)
 
 
 def _batch_of(lists: Mapping[int, Sequence[Seen]]) -> pa.RecordBatch:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -42,12 +43,11 @@ class UserLists:
 def lists_of(batches: Iterable[pa.RecordBatch], limit: int) -> UserLists:
     """Take rows of (user_id, brands), one per user, columns as schemas.USER_BRANDS; cut to the limit."""
     place_of: dict[str, int] = {}
-    parts = [_part(batch, place_of, limit) for batch in batches]
-    if not parts:
-        nothing = np.zeros(0, np.int64)
-        return UserLists(nothing, nothing, nothing.astype(np.int32), nothing.astype(np.int32), nothing, [])
-    user_ids, count, brand, seen_at = (np.concatenate(each) for each in zip(*parts, strict=True))
-    del parts
+    columns = [np.zeros(0, kind) for kind in _KINDS]
+    for batch in batches:
+        for column, part in zip(columns, _part(batch, place_of, limit), strict=True):
+            _append(column, part)
+    user_ids, count, brand, seen_at = columns
     order = np.argsort(user_ids, kind="stable")
     first = np.cumsum(count, dtype=np.int64) - count
     return UserLists(user_ids[order], first[order], count[order], brand, seen_at, list(place_of))
@@ -60,10 +60,18 @@ def merged(batches: Iterable[pa.RecordBatch], limit: int) -> pa.RecordBatch:
     return sightings.brand_lists(sightings.merge(seen.combine_chunks(), limit))
 
 
-_Part = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]
+# Of the user, the number of brands, the brand, and when it was seen.
+_KINDS = (np.int64, np.int32, np.int32, np.int64)
 
 
-def _part(batch: pa.RecordBatch, place_of: dict[str, int], limit: int) -> _Part:
+def _append(column: NDArray[Any], part: NDArray[Any]) -> None:
+    """Make the column longer where it is: put together of its parts it would need the room twice."""
+    start = len(column)
+    column.resize(start + len(part), refcheck=False)
+    column[start:] = part
+
+
+def _part(batch: pa.RecordBatch, place_of: dict[str, int], limit: int) -> tuple[NDArray[Any], ...]:
     """Return the arrays of a batch; `place_of` learns the names that are new."""
     lists = pc.list_slice(batch["brands"], 0, limit)
     items = pc.list_flatten(lists)
