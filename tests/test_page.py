@@ -189,6 +189,7 @@ def test_a_product_has_a_chart_and_the_same_figures_as_a_table(open_page: OpenPa
     totals = [sum(row[place] for row in rows) for place in range(7)]
     expected = [[f"{day} Nov", *map(shown, row)] for day, row in zip(range(24, 31), rows, strict=True)]
     assert cells(page, "#product-table") == [*expected, ["All", *map(shown, totals[:5]), NONE, shown(totals[6])]]
+    # Over a bar, also where the shop's line crosses it.
     highest = max(range(7), key=lambda place: rows[place][4])
     chart.locator("svg .mark-rect path").nth(highest).hover()
     expect(page.locator("#tip")).to_have_text(f"{24 + highest} Nov: {shown(rows[highest][4])} events")

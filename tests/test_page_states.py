@@ -5,7 +5,6 @@ Each of them, as shown, is accessible too.
 
 import re
 from collections.abc import Iterator
-from datetime import datetime, timezone
 
 import pytest
 from accessible import assert_accessible
@@ -17,10 +16,13 @@ from playwright.sync_api import Locator, Page, expect
 from pyspark.sql import SparkSession
 
 from lambda_spark import pipelines
+from lambda_spark.differences import Difference
+from lambda_spark.identity_results import write_result
 from lambda_spark.settings import Settings
 
 RULES = {"trends": {"min_events": 3, "smoothing": 1.0}}
 TOKEN = "sixteen letters or more"
+MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 
 
 def state(page: Page, kind: str) -> Locator:
@@ -28,14 +30,14 @@ def state(page: Page, kind: str) -> Locator:
 
 
 @pytest.fixture(scope="module")
-def stalled(spark: SparkSession, new_run: NewSettings) -> Iterator[str]:
-    """Yield the address of a server over a stream that took in some events, and stands still while one more waits."""
+def stalled(spark: SparkSession, new_run: NewSettings) -> Iterator[tuple[Settings, str]]:
+    """Yield a run whose stream took in some events and stands still while one more waits, and a server's address."""
     settings = new_run(**RULES)
     send(settings.kafka, shop_days([1, 2]))
     pipelines.speed_stream(spark, settings, available_now=True)
     send(settings.kafka, [event("2020-03-03 12:00:00", 1, 1)])
     with running_server(settings) as url:
-        yield url
+        yield settings, url
 
 
 # A stream that stands still is told of after a quarter of a minute: it stands while the other tests run.
@@ -159,6 +161,24 @@ def test_too_many_requests_are_told_and_asked_again(open_page: OpenPage, referen
         expect(page.locator("#notice")).to_be_empty()
 
 
+# --- what was checked
+
+
+def test_the_identity_s_last_result_is_shown_as_it_comes(open_page: OpenPage, stalled: tuple[Settings, str]) -> None:
+    settings, url = stalled
+    page = open_page(f"{url}#/live")
+    result = page.locator("#identity-result")
+    expect(result).to_contain_text("Not checked yet: run make identity.")
+    equal = Difference("Brands of users", ("merged", "computed"), 1_234, ([], []))
+    write_result(settings.local_root, [equal])
+    expect(result).to_contain_text(re.compile(rf"✓ It holds, checked {MOMENT} UTC"))
+    assert cells(page, "#identity-table") == [["Brands of users", "1,234", "0"]]
+    write_result(settings.local_root, [equal, equal._replace(what="Counts", only=([{"user_id": 1}], []))])
+    expect(result).to_contain_text("✗ It does not hold")
+    assert cells(page, "#identity-table")[1] == ["Counts", "1,234", "1"]
+    assert_accessible(page)
+
+
 # --- what stands still
 
 
@@ -167,7 +187,7 @@ def test_a_server_that_is_gone_is_told_of_until_it_is_back(open_page: OpenPage, 
         page = open_page(server.url)
         expect(page.locator("#trends-table")).to_be_visible()
         expect(page.locator("#pulse")).to_contain_text("newest event")
-    expect(page.locator("#notice")).to_contain_text(f"does not answer since {datetime.now(timezone.utc):%Y-%m-%d %H}")
+    expect(page.locator("#notice")).to_contain_text(re.compile(rf"does not answer since {MOMENT} UTC"))
     expect(page.locator("#pulse")).to_have_text("no live figures")
     expect(page.locator("#trends-table")).to_be_visible()
     page.click("nav [data-view=users]")
@@ -179,11 +199,11 @@ def test_a_server_that_is_gone_is_told_of_until_it_is_back(open_page: OpenPage, 
         expect(page.locator("#pulse")).to_contain_text("newest event")
 
 
-def test_a_stream_that_stands_still_is_told_of_on_every_view(open_page: OpenPage, stalled: str) -> None:
-    page = open_page(f"{stalled}#/live")
-    expect(page.locator("#notice")).to_contain_text(
-        re.compile(rf"stands still since {datetime.now(timezone.utc):%Y-%m-%d} [\d:]+ UTC: messages wait")
-    )
+def test_a_stream_that_stands_still_is_told_of_on_every_view(
+    open_page: OpenPage, stalled: tuple[Settings, str]
+) -> None:
+    page = open_page(f"{stalled[1]}#/live")
+    expect(page.locator("#notice")).to_contain_text(re.compile(rf"stands still since {MOMENT} UTC: messages wait"))
     expect(page.locator("#speed-behind")).to_have_text("1")
     expect(page.locator("#speed-lag")).to_contain_text(re.compile(r"^\d\d s|minute"))
     assert_accessible(page)

@@ -92,7 +92,10 @@ function pick(answer) {
       "section",
       { "aria-labelledby": "pick-title" },
       h("h2", { id: "pick-title" }, "Recently active"),
-      table("Whoever the stream has told of last comes first.", columns, answer.users, { id: "users-table", kind: "stack" }),
+      table("Whoever the stream has told of last comes first.", columns, answer.users, {
+        id: "users-table",
+        kind: "stack",
+      }),
     ),
     ...besides(answer),
   ];
