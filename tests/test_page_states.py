@@ -41,7 +41,7 @@ def stalled(spark: SparkSession, new_run: NewSettings) -> Iterator[tuple[Setting
 
 
 # A stream that stands still is told of after a quarter of a minute: it stands while the other tests run.
-pytestmark = pytest.mark.usefixtures("stalled")
+pytestmark = pytest.mark.usefixtures("browser", "stalled")
 
 
 @pytest.fixture
