@@ -3,7 +3,7 @@
 from itertools import product
 from typing import Any
 
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page
 
 _WIDTHS = {1200: 900, 390: 844}
@@ -18,6 +18,7 @@ _SMALL_TEXTS = """() => [...document.querySelectorAll("body *")]
 def assert_accessible(page: Page) -> None:
     """Look at what the page shows now: nothing serious is found, nothing is cut off, no text is too small."""
     before = page.viewport_size
+    page.evaluate(AXE_SCRIPT)
     for scheme, (width, height) in product(("light", "dark"), _WIDTHS.items()):
         page.emulate_media(color_scheme=scheme)
         page.set_viewport_size({"width": width, "height": height})
@@ -28,7 +29,7 @@ def assert_accessible(page: Page) -> None:
 
 
 def _serious_findings(page: Page) -> list[Any]:
-    found = Axe().run(page).response["violations"]
+    found = page.evaluate("async () => (await axe.run({resultTypes: ['violations']})).violations")
     return [
         (finding["id"], [(node["target"], node["failureSummary"]) for node in finding["nodes"]])
         for finding in found

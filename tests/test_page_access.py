@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 # Each view, and what is there once it has its figures.
 VIEWS = {
     "trends": "#trends-table",
-    "products/{product}": "#product-chart svg",
+    "products/{product}?from=2019-11-24&to=2019-12-01": "#product-chart svg",
     "users": "#users-table",
     "users/{user}": "#recommendations-table",
     "live": "#messages li",
