@@ -43,7 +43,7 @@ class UserLists:
 def lists_of(batches: Iterable[pa.RecordBatch], limit: int) -> UserLists:
     """Take rows of (user_id, brands), one per user, columns as schemas.USER_BRANDS; cut to the limit."""
     place_of: dict[str, int] = {}
-    columns = [np.zeros(0, kind) for kind in _KINDS]
+    columns: list[NDArray[Any]] = [np.zeros(0, kind) for kind in _KINDS]
     for batch in batches:
         for column, part in zip(columns, _part(batch, place_of, limit), strict=True):
             _append(column, part)
