@@ -34,8 +34,8 @@ rebuild: ready  ## Compute every view anew from the master dataset, and swap the
 month: ready  ## Generate a month of 67.5 million events, 9 GB, in data/month; ROWS=NUMBER for a smaller one
 	@$(BIN)/python -m lambda_spark.month $(if $(ROWS),--events $(ROWS))
 
-test: ready .venv/.dev .venv-evaluation/.ready  ## Run all tests, on real Spark, Delta and Kafka
-	@$(BIN)/python -m pytest
+test: ready .venv/.dev .venv-evaluation/.ready  ## Run all tests, on real Spark, Delta and Kafka, two files at a time
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: ready .venv/.dev  ## Check style, types and the layers
 	@$(BIN)/ruff check

@@ -1,4 +1,4 @@
-"""One Spark session and one Kafka broker for all tests, and the real files where they are at hand."""
+"""One Spark session and one Kafka broker for all tests of a process, and the real files where they are at hand."""
 
 import os
 import shutil
