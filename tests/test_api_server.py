@@ -88,3 +88,11 @@ def test_neither_spark_nor_java_is_in_the_process(reference: Settings) -> None:
     servers = [each for each in psutil.Process().children() if "lambda_spark.api" in each.cmdline()]
     assert servers
     assert [each.children(recursive=True) for each in servers] == [[]] * len(servers)
+
+
+def test_the_chart_library_is_served_from_here_with_its_licence(server: str) -> None:
+    script = httpx.get(f"{server}/page/vega.js").text
+    named = re.match(r"/\*! Vega.*: (\S+) \*/\n", script)
+    assert named
+    assert "vegaEmbed" in script
+    assert "Redistributions in binary form" in httpx.get(f"{server}{named[1]}").text

@@ -9,6 +9,7 @@ from starlette.staticfiles import StaticFiles
 
 from lambda_spark.vega import vega_script
 
+_LICENSE = "Vega, Vega-Lite, vega-embed (BSD 3-clause) and D3 (ISC): /page/vega-license.txt"
 _FOLDER = files("lambda_spark.api").joinpath("page")
 
 
@@ -29,4 +30,4 @@ def _vega() -> Response:
 
 @cache
 def _script() -> bytes:
-    return vega_script().encode()
+    return f"/*! {_LICENSE} */\n{vega_script()}".encode()
