@@ -39,11 +39,15 @@ _CONSTANT = "a constant"
 
 def serving_table(stage: Stage) -> Table:
     """GET /v1/users/{id}/recommendations for random known users, beside what a plain app answers."""
-    cases = [Case(_CONSTANT, partial(_plain_run, stage), "plain FastAPI: the limit")]
+    repetitions = stage.scale.long_repetitions
+    cases = [Case(_CONSTANT, partial(_plain_run, stage), "plain FastAPI: the limit", repetitions)]
     for users in stage.scale.serving_users:
-        cases.append(Case(_own_name(users), partial(_own_run, stage, users), "computed when asked, with evidence"))
+        own = partial(_own_run, stage, users)
+        cases.append(Case(_own_name(users), own, "computed when asked, with evidence", repetitions))
         by_key = "computed before, text read as it is, of nothing newer"
-        cases.append(Case(f"a key in SQLite, {users:,} users", partial(_look_up_run, stage, users), by_key))
+        cases.append(
+            Case(f"a key in SQLite, {users:,} users", partial(_look_up_run, stage, users), by_key, repetitions)
+        )
     data = f"{CONNECTIONS} connections by wrk for {stage.scale.load_seconds} s, one worker, 9 brands a user"
     goals = load_goals(stage.scale.serving_users)
     return Table("serving", "Recommendations over HTTP", cases, COLUMNS, "", _WEB_PACKAGES, data, goals)
