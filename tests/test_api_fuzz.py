@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -25,8 +25,8 @@ FITTING = [check for check in CHECKS.get_all() if check.__name__ != "positive_da
 
 
 def known_ids(server: str) -> dict[str, int]:
-    user = httpx.get(f"{server}/v1/users").json()["users"][0]["user_id"]
-    product = httpx.get(f"{server}/v1/trends").json()["trends"][0]["product_id"]
+    user = httpx2.get(f"{server}/v1/users").json()["users"][0]["user_id"]
+    product = httpx2.get(f"{server}/v1/trends").json()["trends"][0]["product_id"]
     return {"user_id": int(user), "product_id": int(product)}
 
 
@@ -56,7 +56,7 @@ def test_every_answer_is_as_described(server: str, mode: str, ids: str) -> None:
 
 
 def test_examples_in_the_description_are_answers_that_conform_to_it(server: str) -> None:
-    described: dict[str, Any] = httpx.get(f"{server}/openapi.json").json()
+    described: dict[str, Any] = httpx2.get(f"{server}/openapi.json").json()
     for path, methods in described["paths"].items():
         operation = methods["get"]
         assert operation["description"], path

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from api_server import running_server
 from conftest import NewSettings
@@ -37,12 +37,12 @@ def value(samples: Samples, name: str, **labels: str) -> float | None:
 
 def test_requests_are_counted_by_route_and_status_with_their_latency(server: str) -> None:
     route = "/v1/users/{user_id}/brands"
-    before = samples_of(httpx.get(f"{server}/metrics").text)
+    before = samples_of(httpx2.get(f"{server}/metrics").text)
     asked = ["5", "6", "x"]
     for user in asked:
-        httpx.get(f"{server}/v1/users/{user}/brands")
-    httpx.get(f"{server}/nothing")
-    answer = httpx.get(f"{server}/metrics")
+        httpx2.get(f"{server}/v1/users/{user}/brands")
+    httpx2.get(f"{server}/nothing")
+    answer = httpx2.get(f"{server}/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
     after = samples_of(answer.text)
 
@@ -62,8 +62,8 @@ def test_requests_are_counted_by_route_and_status_with_their_latency(server: str
 
 
 def test_the_pipeline_is_told_as_the_status_tells_it(server: str) -> None:
-    status = httpx.get(f"{server}/v1/status").json()
-    samples = samples_of(httpx.get(f"{server}/metrics").text)
+    status = httpx2.get(f"{server}/v1/status").json()
+    samples = samples_of(httpx2.get(f"{server}/metrics").text)
     for layer in ("batch", "speed"):
         assert value(samples, "received_messages_total", layer=layer) == status[layer]["received"] > 0
     assert value(samples, "stored_events_total") == status["batch"]["stored"] > 0
@@ -82,7 +82,7 @@ def test_what_waits_for_the_stream_is_told(new_run: NewSettings) -> None:
     send(settings.kafka, shop_days([1]))
     with running_server(settings) as url:
         end = time.monotonic() + 15
-        while not value(samples := samples_of(httpx.get(f"{url}/metrics").text), "stream_lag_seconds"):
+        while not value(samples := samples_of(httpx2.get(f"{url}/metrics").text), "stream_lag_seconds"):
             assert time.monotonic() < end
             time.sleep(0.1)
         assert value(samples, "stream_behind_messages") == len(shop_days([1]))

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 import duckdb
-import httpx
+import httpx2
 import pytest
 from api_server import running_process, running_server
 from conftest import NewSettings
@@ -26,11 +26,11 @@ INJECTION = "1' OR '1'='1'; DROP TABLE events; --"
 @pytest.fixture(scope="module")
 def known(server: str) -> dict[str, str]:
     """Return a user and a product that there are."""
-    user = httpx.get(f"{server}/v1/users").json()["users"][0]["user_id"]
-    return {"user": user, "product": httpx.get(f"{server}/v1/trends").json()["trends"][0]["product_id"]}
+    user = httpx2.get(f"{server}/v1/users").json()["users"][0]["user_id"]
+    return {"user": user, "product": httpx2.get(f"{server}/v1/trends").json()["trends"][0]["product_id"]}
 
 
-def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
+def problem(answer: httpx2.Response, status: int, kind: str) -> dict[str, Any]:
     """Return the problem of an answer that is to be one."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -88,9 +88,9 @@ BAD_PARAMETERS = [
 def test_a_bad_parameter_is_named_with_its_value_and_what_to_give(
     server: str, known: dict[str, str], path: str, parameters: dict[str, str], field: str, remedy: str
 ) -> None:
-    told = problem(httpx.get(f"{server}{path.format(**known)}", params=parameters), 422, "bad-parameter")
+    told = problem(httpx2.get(f"{server}{path.format(**known)}", params=parameters), 422, "bad-parameter")
     assert told["field"] == field
-    value = parameters[field] if field in parameters else httpx.URL(path).path.split("/")[3]
+    value = parameters[field] if field in parameters else httpx2.URL(path).path.split("/")[3]
     assert told["value"] == value[:200]
     assert remedy in told["remedy"]
 
@@ -121,7 +121,7 @@ BAD_RANGES = [
 def test_a_range_that_cannot_be_answered_is_named_with_one_that_can(
     server: str, known: dict[str, str], path: str, parameters: dict[str, str], field: str, detail: str, remedy: str
 ) -> None:
-    told = problem(httpx.get(f"{server}{path.format(**known)}", params=parameters), 422, "bad-range")
+    told = problem(httpx2.get(f"{server}{path.format(**known)}", params=parameters), 422, "bad-range")
     assert told["field"] == field
     assert told.get("value") == (", ".join(parameters.values()) if field in ", ".join(parameters) else None)
     assert detail in told["detail"]
@@ -130,7 +130,7 @@ def test_a_range_that_cannot_be_answered_is_named_with_one_that_can(
 
 def test_a_moment_before_all_events_is_named(server: str, known: dict[str, str]) -> None:
     path = f"{server}{USER.format(**known)}/recommendations"
-    told = problem(httpx.get(path, params={"as_of": "1999-01-01"}), 422, "bad-range")
+    told = problem(httpx2.get(path, params={"as_of": "1999-01-01"}), 422, "bad-range")
     assert (told["field"], told["value"]) == ("as_of", "1999-01-01")
     assert "later as_of" in told["remedy"]
 
@@ -138,10 +138,10 @@ def test_a_moment_before_all_events_is_named(server: str, known: dict[str, str])
 @pytest.mark.parametrize("what", ["brands", "recommendations"])
 @pytest.mark.parametrize("user_id", ["5", str(-(2**63)), str(2**63 - 1)])
 def test_an_unknown_user_has_a_fallback_that_works(server: str, what: str, user_id: str) -> None:
-    told = problem(httpx.get(f"{server}/v1/users/{user_id}/{what}"), 404, "unknown-user")
+    told = problem(httpx2.get(f"{server}/v1/users/{user_id}/{what}"), 404, "unknown-user")
     assert (told["field"], told["value"]) == ("user_id", user_id)
     assert "fallback=true" in told["remedy"]
-    answer = httpx.get(f"{server}{told['fallback']}")
+    answer = httpx2.get(f"{server}{told['fallback']}")
     assert answer.status_code == 200
     rows = answer.json()["recommendations"]
     assert rows
@@ -149,25 +149,25 @@ def test_an_unknown_user_has_a_fallback_that_works(server: str, what: str, user_
 
 
 def test_an_unknown_product_is_named(server: str) -> None:
-    told = problem(httpx.get(f"{server}/v1/products/5"), 404, "unknown-product")
+    told = problem(httpx2.get(f"{server}/v1/products/5"), 404, "unknown-product")
     assert (told["field"], told["value"]) == ("product_id", "5")
     assert told["remedy"]
 
 
 def test_a_parameter_that_is_given_twice_is_refused(server: str) -> None:
-    told = problem(httpx.get(f"{server}/v1/trends?top=3&top=4"), 422, "bad-parameter")
+    told = problem(httpx2.get(f"{server}/v1/trends?top=3&top=4"), 422, "bad-parameter")
     assert told["field"] == "top"
     assert "once" in told["remedy"]
 
 
 @pytest.mark.parametrize("path", ["/no", "/v1", "/v1/", "/v1/trends/", "/v1/users/1/2/3", "/docs", "/page/none.js"])
 def test_an_unknown_route_is_a_problem(server: str, path: str) -> None:
-    assert path in problem(httpx.get(f"{server}{path}"), 404, "not-found")["detail"]
+    assert path in problem(httpx2.get(f"{server}{path}"), 404, "not-found")["detail"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "OPTIONS"])
 def test_another_method_is_refused_with_the_one_there_is(server: str, method: str) -> None:
-    answer = httpx.request(method, f"{server}/v1/trends", content=b"{}" if method != "TRACE" else None)
+    answer = httpx2.request(method, f"{server}/v1/trends", content=b"{}" if method != "TRACE" else None)
     told = problem(answer, 405, "method-not-allowed")
     assert answer.headers["allow"] == "GET"
     assert "GET" in told["remedy"]
@@ -182,29 +182,29 @@ def test_nothing_ingested_yet_says_what_to_run_and_is_over_once_events_are_there
     settings = new_settings()
     with running_server(settings) as url:
         for path in ("/v1/trends", "/v1/users", "/v1/users/5/recommendations", "/v1/users/5/brands", "/v1/products/5"):
-            answer = httpx.get(f"{url}{path}")
+            answer = httpx2.get(f"{url}{path}")
             told = problem(answer, 503, "not-ready")
             assert "jobs/ingest_events.py" in told["remedy"]
             assert settings.data_root not in answer.text
-        told = problem(httpx.get(f"{url}/health/ready"), 503, "not-ready")
+        told = problem(httpx2.get(f"{url}/health/ready"), 503, "not-ready")
         assert len(told["causes"]) == 2
         assert all(cause["cause"] and cause["remedy"] for cause in told["causes"])
-        assert httpx.get(f"{url}/health/live").json() == {"status": "live"}
-        status = httpx.get(f"{url}/v1/status").json()
+        assert httpx2.get(f"{url}/health/live").json() == {"status": "live"}
+        status = httpx2.get(f"{url}/v1/status").json()
         assert status["batch"] == {"received": 0, "stored": 0, "rejected": 0, "upto": None, "committed_at": None}
 
         pipelines.ingest_files(spark, settings, [write_events(tmp_path / "events.csv", shop_days(range(1, 5)))])
-        answer = wait_until(lambda: httpx.get(f"{url}/v1/trends"), lambda answer: answer.status_code == 200)
+        answer = wait_until(lambda: httpx2.get(f"{url}/v1/trends"), lambda answer: answer.status_code == 200)
         assert answer.json()["batch_upto"] == "2020-03-04T23:30:00Z"
-        causes = problem(httpx.get(f"{url}/health/ready"), 503, "not-ready")["causes"]
+        causes = problem(httpx2.get(f"{url}/health/ready"), 503, "not-ready")["causes"]
         assert [cause["remedy"] for cause in causes] == ["Run jobs/speed_stream.py or jobs/batch_brands.py."]
 
         pipelines.batch_brands(spark, settings)
-        wait_until(lambda: httpx.get(f"{url}/health/ready"), lambda answer: answer.status_code == 200)
-        assert httpx.get(f"{url}/v1/users/1/brands").status_code == 200
+        wait_until(lambda: httpx2.get(f"{url}/health/ready"), lambda answer: answer.status_code == 200)
+        assert httpx2.get(f"{url}/v1/users/1/brands").status_code == 200
 
 
-def wait_until(ask: Any, is_done: Any, seconds: float = 20) -> httpx.Response:
+def wait_until(ask: Any, is_done: Any, seconds: float = 20) -> httpx2.Response:
     end = time.monotonic() + seconds
     while not is_done(answer := ask()):
         assert time.monotonic() < end, answer.text
@@ -218,10 +218,10 @@ def wait_until(ask: Any, is_done: Any, seconds: float = 20) -> httpx.Response:
 def test_what_takes_too_long_is_given_up_and_the_next_request_is_answered(reference: Settings) -> None:
     with running_server(reference, LAMBDA_SERVE__DEADLINE_SECONDS="0.001") as url:
         for _ in range(3):
-            told = problem(httpx.get(f"{url}/v1/trends?bucket=hour"), 503, "too-slow")
+            told = problem(httpx2.get(f"{url}/v1/trends?bucket=hour"), 503, "too-slow")
             assert "shorter range" in told["remedy"]
-        user = httpx.get(f"{url}/v1/users").json()["users"][0]["user_id"]
-        assert httpx.get(f"{url}/v1/users/{user}/recommendations").status_code == 200
+        user = httpx2.get(f"{url}/v1/users").json()["users"][0]["user_id"]
+        assert httpx2.get(f"{url}/v1/users/{user}/recommendations").status_code == 200
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e-6, 0.2])
@@ -248,7 +248,7 @@ def test_a_fault_is_told_to_the_log_alone(copied: Settings) -> None:
     with running_process(copied) as server:
         for file in Path(copied.data_root, "events").rglob("*.parquet"):
             file.unlink()
-        answer = httpx.get(f"{server.url}/v1/trends?bucket=6%20hours")
+        answer = httpx2.get(f"{server.url}/v1/trends?bucket=6%20hours")
         told = problem(answer, 500, "fault")
         assert copied.data_root not in answer.text
         assert told == {
@@ -261,5 +261,5 @@ def test_a_fault_is_told_to_the_log_alone(copied: Settings) -> None:
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "GET '/v1/trends' failed." in server.output()
         assert server.output().count("Traceback") == 1
-        assert httpx.get(f"{server.url}/health/live").status_code == 200
-        assert httpx.get(f"{server.url}/v1/users").json()["users"]
+        assert httpx2.get(f"{server.url}/health/live").status_code == 200
+        assert httpx2.get(f"{server.url}/v1/users").json()["users"]

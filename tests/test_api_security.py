@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from api_server import ServerProcess, refused_start, running_process, running_server
 from conftest import NewSettings
@@ -106,7 +106,7 @@ def test_all_but_the_page_and_health_wants_the_token(
         # Not made simpler by the client, as httpx would.
         assert raw_status(closed.url, path, headers) in (401, 404)
         return
-    answer = httpx.get(f"{closed.url}{path}", headers=headers)
+    answer = httpx2.get(f"{closed.url}{path}", headers=headers)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
     assert answer.json()["type"] == "/problems/unauthorized"
@@ -115,22 +115,22 @@ def test_all_but_the_page_and_health_wants_the_token(
 
 def test_the_token_opens_it(closed: ServerProcess) -> None:
     for path in ("/v1/users", "/metrics", "/openapi.json", "/v1/status"):
-        assert httpx.get(f"{closed.url}{path}", headers=RIGHT).status_code == 200
-    assert httpx.get(f"{closed.url}/v1/users", headers={"Authorization": f"bearer {TOKEN}"}).status_code == 200
-    assert httpx.get(f"{closed.url}/nothing", headers=RIGHT).status_code == 404
-    described = httpx.get(f"{closed.url}/openapi.json", headers=RIGHT).json()
+        assert httpx2.get(f"{closed.url}{path}", headers=RIGHT).status_code == 200
+    assert httpx2.get(f"{closed.url}/v1/users", headers={"Authorization": f"bearer {TOKEN}"}).status_code == 200
+    assert httpx2.get(f"{closed.url}/nothing", headers=RIGHT).status_code == 404
+    described = httpx2.get(f"{closed.url}/openapi.json", headers=RIGHT).json()
     assert described["paths"]["/v1/users"]["get"]["security"] == [{"token": []}]
 
 
 def test_the_page_and_health_need_no_token(closed: ServerProcess) -> None:
     for path in ("/", "/page/index.html", "/health/live", "/health/ready"):
-        assert httpx.get(f"{closed.url}{path}").status_code == 200
+        assert httpx2.get(f"{closed.url}{path}").status_code == 200
 
 
 def test_the_token_is_never_told(closed: ServerProcess) -> None:
     wrong = {"Authorization": f"Bearer {TOKEN}-and-more"}
     answers = [
-        httpx.get(f"{closed.url}{path}", headers=headers)
+        httpx2.get(f"{closed.url}{path}", headers=headers)
         for path in ("/v1/users", "/v1/users/x/brands", "/v1/trends?form=1", "/metrics", "/v1/status", "/openapi.json")
         for headers in (RIGHT, wrong)
     ]
@@ -150,19 +150,19 @@ def test_no_other_origin_may_ask_unless_it_is_named(server: str, closed: ServerP
         "Access-Control-Request-Headers": "authorization",
     }
     for answer in (
-        httpx.get(f"{server}/v1/users", headers={"Origin": ORIGIN}),
-        httpx.options(f"{server}/v1/users", headers=ahead),
-        httpx.get(f"{closed.url}/v1/users", headers={"Origin": "https://other.example", **RIGHT}),
-        httpx.options(f"{closed.url}/v1/users", headers={**ahead, "Origin": "https://other.example"}),
+        httpx2.get(f"{server}/v1/users", headers={"Origin": ORIGIN}),
+        httpx2.options(f"{server}/v1/users", headers=ahead),
+        httpx2.get(f"{closed.url}/v1/users", headers={"Origin": "https://other.example", **RIGHT}),
+        httpx2.options(f"{closed.url}/v1/users", headers={**ahead, "Origin": "https://other.example"}),
     ):
         assert "access-control-allow-origin" not in answer.headers
     # A browser asks ahead without the token.
-    allowed = httpx.options(f"{closed.url}/v1/users", headers=ahead)
+    allowed = httpx2.options(f"{closed.url}/v1/users", headers=ahead)
     assert allowed.status_code == 200
     assert allowed.headers["access-control-allow-origin"] == ORIGIN
     assert "authorization" in allowed.headers["access-control-allow-headers"].lower()
     for headers, status in ((RIGHT, 200), ({}, 401)):
-        answer = httpx.get(f"{closed.url}/v1/users", headers={"Origin": ORIGIN, **headers})
+        answer = httpx2.get(f"{closed.url}/v1/users", headers={"Origin": ORIGIN, **headers})
         assert answer.status_code == status
         # A refusal can be read too, or the page could not say why.
         assert answer.headers["access-control-allow-origin"] == ORIGIN
@@ -174,7 +174,7 @@ def test_no_other_origin_may_ask_unless_it_is_named(server: str, closed: ServerP
 )
 def test_another_name_than_this_machine_s_is_refused(server: str, host: str) -> None:
     for path in ("/", "/v1/users", "/health/live"):
-        answer = httpx.get(f"{server}{path}", headers={"Host": host})
+        answer = httpx2.get(f"{server}{path}", headers={"Host": host})
         assert answer.status_code == 400
         assert answer.json()["type"] == "/problems/foreign-host"
         assert "localhost" in answer.json()["remedy"]
@@ -182,14 +182,14 @@ def test_another_name_than_this_machine_s_is_refused(server: str, host: str) -> 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8000", "LOCALHOST", "[::1]:8000"])
 def test_the_names_of_this_machine_are_answered(server: str, host: str) -> None:
-    assert httpx.get(f"{server}/v1/users", headers={"Host": host}).status_code == 200
+    assert httpx2.get(f"{server}/v1/users", headers={"Host": host}).status_code == 200
 
 
 # --- how much is asked
 
 
 def test_who_asks_too_often_has_to_wait_and_may_ask_again(reference: Settings) -> None:
-    with running_server(reference, LAMBDA_SERVE__REQUESTS_PER_SECOND="5") as url, httpx.Client(base_url=url) as client:
+    with running_server(reference, LAMBDA_SERVE__REQUESTS_PER_SECOND="5") as url, httpx2.Client(base_url=url) as client:
         answers = [client.get("/v1/users", headers={"X-Forwarded-For": f"10.0.0.{n}"}) for n in range(12)]
         refused = [answer for answer in answers if answer.status_code == 429]
         assert answers[0].status_code == 200
@@ -204,11 +204,11 @@ def test_who_asks_too_often_has_to_wait_and_may_ask_again(reference: Settings) -
 
 
 def test_long_urls_and_headers_are_refused(server: str) -> None:
-    answer = httpx.get(f"{server}/v1/trends", params={"from": "2" * MOST_URL_BYTES})
+    answer = httpx2.get(f"{server}/v1/trends", params={"from": "2" * MOST_URL_BYTES})
     assert (answer.status_code, answer.json()["type"]) == (414, "/problems/url-too-long")
-    answer = httpx.get(f"{server}/v1/users", headers={"X-Much": "x" * MOST_HEADER_BYTES})
+    answer = httpx2.get(f"{server}/v1/users", headers={"X-Much": "x" * MOST_HEADER_BYTES})
     assert (answer.status_code, answer.json()["type"]) == (431, "/problems/headers-too-long")
-    answer = httpx.get(f"{server}/v1/users", headers=[("X-Many", "x")] * 3_000)
+    answer = httpx2.get(f"{server}/v1/users", headers=[("X-Many", "x")] * 3_000)
     assert answer.status_code == 431
 
 
@@ -218,7 +218,7 @@ def test_who_sends_without_end_is_hung_up_on(server: str, begin: bytes) -> None:
     connection = socket.create_connection((host, int(port)), 5)
     with connection, pytest.raises(OSError, match=r"reset|Broken pipe"):
         connection.sendall(begin + b"x" * 50_000_000)
-    assert httpx.get(f"{server}/health/live").status_code == 200
+    assert httpx2.get(f"{server}/health/live").status_code == 200
 
 
 # --- what every answer carries
@@ -226,7 +226,7 @@ def test_who_sends_without_end_is_hung_up_on(server: str, begin: bytes) -> None:
 
 def test_every_answer_has_the_headers_that_protect_who_reads_it(server: str, closed: ServerProcess) -> None:
     with ExitStack() as stack:
-        client = stack.enter_context(httpx.Client())
+        client = stack.enter_context(httpx2.Client())
         answers = [
             client.get(f"{server}/"),
             client.get(f"{server}/page/index.html"),

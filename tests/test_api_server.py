@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-import httpx
+import httpx2
 import psutil
 import pytest
 from api_server import running_process
@@ -34,7 +34,7 @@ print({name.partition(".")[0] for name in sys.modules} & {"pyspark", "py4j", "de
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_within_seconds_though_somebody_listens(reference: Settings, number: signal.Signals) -> None:
     with running_process(reference) as server:
-        with httpx.stream("GET", f"{server.url}/v1/live", timeout=10) as answer:
+        with httpx2.stream("GET", f"{server.url}/v1/live", timeout=10) as answer:
             lines = answer.iter_lines()
             assert next(lines) == "event: status"
             begin = time.monotonic()
@@ -49,12 +49,12 @@ def test_it_ends_within_seconds_though_somebody_listens(reference: Settings, num
 
 
 def listeners(url: str) -> float:
-    return float(re.search(r"(?m)^lambda_spark_live_listeners (\S+)", httpx.get(f"{url}/metrics").text)[1])
+    return float(re.search(r"(?m)^lambda_spark_live_listeners (\S+)", httpx2.get(f"{url}/metrics").text)[1])
 
 
 def test_who_listens_is_told_the_state_every_second_and_forgotten_once_gone(server: str) -> None:
     told: dict[str, list[Any]] = {"status": [], "sample": []}
-    with httpx.stream("GET", f"{server}/v1/live", timeout=10) as answer:
+    with httpx2.stream("GET", f"{server}/v1/live", timeout=10) as answer:
         lines = answer.iter_lines()
         while len(told["status"]) < 3 or not told["sample"]:
             if (line := next(lines)).startswith("event: "):
@@ -91,8 +91,8 @@ def test_neither_spark_nor_java_is_in_the_process(reference: Settings) -> None:
 
 
 def test_the_chart_library_is_served_from_here_with_its_licence(server: str) -> None:
-    script = httpx.get(f"{server}/page/vega.js").text
+    script = httpx2.get(f"{server}/page/vega.js").text
     named = re.match(r"/\*! Vega.*: (\S+) \*/\n", script)
     assert named
     assert "vegaEmbed" in script
-    assert "Redistributions in binary form" in httpx.get(f"{server}{named[1]}").text
+    assert "Redistributions in binary form" in httpx2.get(f"{server}{named[1]}").text

@@ -4,7 +4,7 @@ import re
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from browser import OpenPage, cells, focused
 from playwright.sync_api import Page, expect
@@ -16,7 +16,7 @@ NONE = "–"
 
 
 def ask(url: str, **parameters: Any) -> dict[str, Any]:
-    answer = httpx.get(url, params=parameters)
+    answer = httpx2.get(url, params=parameters)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found

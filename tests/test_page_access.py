@@ -1,6 +1,6 @@
 """The page is for everybody: screen readers, keyboards, phones, dark rooms, and who does not like things that move."""
 
-import httpx
+import httpx2
 import pytest
 from accessible import assert_accessible
 from browser import OpenPage
@@ -26,8 +26,8 @@ _OUTLINE = """() => {
 @pytest.fixture(scope="module")
 def ids(server: str) -> dict[str, str]:
     """Return a product that trends and a user to whom something is recommended."""
-    product = httpx.get(f"{server}/v1/trends").json()["trends"][0]["product_id"]
-    return {"product": product, "user": httpx.get(f"{server}/v1/users").json()["users"][0]["user_id"]}
+    product = httpx2.get(f"{server}/v1/trends").json()["trends"][0]["product_id"]
+    return {"product": product, "user": httpx2.get(f"{server}/v1/users").json()["users"][0]["user_id"]}
 
 
 def opened(open_page: OpenPage, server: str, view: str, ids: dict[str, str]) -> Page:
