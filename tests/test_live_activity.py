@@ -62,7 +62,7 @@ def recomputed(spark: SparkSession, settings: Settings, events: list[dict[str, s
     return Counter(map(str, rows.select(["bucket_at", *COLUMNS]).to_pylist()))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_batch_up_to_any_boundary_and_live_after_it_is_batch_of_all(
     spark: SparkSession, new_run: NewSettings, tmp_path: Path, seed: int
 ) -> None:
