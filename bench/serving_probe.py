@@ -7,6 +7,7 @@ data root and the topic are those of the settings. Prints a line of JSON with wh
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
@@ -71,8 +72,8 @@ def main() -> None:
 
 
 def brand_of(number: int) -> str:
-    """Return the brand of a marked event, which no other event has."""
-    return f"marked-{number}"
+    """Return the brand of a marked event, which no other event has, of this run or of one before on the same topic."""
+    return f"marked {os.getpid()} {number}"
 
 
 def follow(
