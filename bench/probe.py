@@ -41,11 +41,7 @@ class Sighting(NamedTuple):
 
 def main() -> None:
     """Parse the options, measure, and print what was seen."""
-    options = argparse.ArgumentParser(prog="python -m bench.probe", description=__doc__)
-    options.add_argument("--users", type=int, required=True, help="so many are known")
-    options.add_argument("--warm-up", type=float, required=True, help="seconds that do not count")
-    options.add_argument("--seconds", type=float, required=True, help="seconds that count")
-    args = options.parse_args()
+    args = probe_options("bench.probe", __doc__)
     settings = load_settings()
     checkpoint = counts.speed_checkpoint(settings.data_root)
     before = received_count(checkpoint)
@@ -53,6 +49,15 @@ def main() -> None:
         seen = follow(settings.data_root, stream, args.warm_up, args.seconds)
     events = received_count(checkpoint) - before
     print(json.dumps({**figures(Path(checkpoint), seen, args.seconds), "events": events}))
+
+
+def probe_options(module: str, doc: str | None) -> argparse.Namespace:
+    """Parse what each probe is told: how many users are known, and how long to warm up and to measure."""
+    options = argparse.ArgumentParser(prog=f"python -m {module}", description=doc)
+    options.add_argument("--users", type=int, required=True, help="so many are known")
+    options.add_argument("--warm-up", type=float, required=True, help="seconds that do not count")
+    options.add_argument("--seconds", type=float, required=True, help="seconds that count")
+    return options.parse_args()
 
 
 @contextmanager

@@ -5,7 +5,6 @@ each of a known user with a brand that nobody had, and polls GET /v1/users/{id}/
 data root and the topic are those of the settings. Prints a line of JSON with what was seen.
 """
 
-import argparse
 import json
 import os
 import random
@@ -21,7 +20,7 @@ from typing import NamedTuple
 from kafka import KafkaProducer
 
 from bench.offer import make_event
-from bench.probe import Sighting, figures, offer, running
+from bench.probe import Sighting, figures, offer, probe_options, running
 from bench.process import BenchError, job
 from bench.server import SERVE, ask, running_server
 from bench.stage import known_user_ids
@@ -49,11 +48,7 @@ class Marked(NamedTuple):
 
 def main() -> None:
     """Parse the options, measure, and print what was seen."""
-    options = argparse.ArgumentParser(prog="python -m bench.serving_probe", description=__doc__)
-    options.add_argument("--users", type=int, required=True, help="so many are known")
-    options.add_argument("--warm-up", type=float, required=True, help="seconds that do not count")
-    options.add_argument("--seconds", type=float, required=True, help="seconds that count")
-    args = options.parse_args()
+    args = probe_options("bench.serving_probe", __doc__)
     settings, users = load_settings(), known_user_ids(args.users)
     producer = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers)
 

@@ -17,6 +17,7 @@ from lambda_spark.event_files import EventFile, open_files
 from lambda_spark.handover import further, held_by, is_within, offsets_of, topic_of
 from lambda_spark.live_events import LIVE_COLUMNS, LIVE_EVENTS
 from lambda_spark.tables import EVENTS, LIVE_ACTIVITY, RECENT_BRANDS
+from lambda_spark.time_ranges import UTC, TimeRange
 
 _HOLE = (
     f"Some events are in neither `events` nor {LIVE_ACTIVITY.name}, and are not counted: run {EVENTS.written_by}, "
@@ -100,7 +101,7 @@ def known_events(root: str, live: LiveView | None, view_version: int | None = No
     `view_version` is the version of `events` that a view was computed from: where `live_activity` has all that came
     after it, the boundary is the view's own; else it is the master dataset's present version, which has more.
     """
-    version = tables.version_of(root, EVENTS) if tables.exists(root, EVENTS) else None
+    version = tables.find_version(root, EVENTS)
     if live is None:
         return KnownEvents(version, _files(root, version), LIVE_EVENTS.empty_table(), None, {}, ())
     stored, covered = (covered_by(root, each, live.topic) for each in (version, view_version))
@@ -121,7 +122,7 @@ def known_upto(
     """
     if topic is None:
         return KnownEvents(version, _files(root, version), LIVE_EVENTS.empty_table(), None, {}, ())
-    now = tables.version_of(root, EVENTS) if tables.exists(root, EVENTS) else None
+    now = tables.find_version(root, EVENTS)
     stored = covered_by(root, now, topic)
     if now is not None and is_within(stored, reached) and not _has_files_since(root, version):
         version = now
@@ -132,6 +133,15 @@ def known_upto(
         parts.append(_select(_Stretch(topic, further(covers, stored), reached), live.rows))
     later = pa.concat_tables([LIVE_EVENTS.empty_table(), *parts])
     return KnownEvents(version, _files(root, version), later, topic, reached, ())
+
+
+def select_within(known: KnownEvents, time_range: TimeRange, columns: str) -> tuple[str, dict[str, pa.Table | Dataset]]:
+    """Return SQL that selects columns of the known events of a range, and the relations that it reads."""
+    start, end = (instant.astimezone(UTC) for instant in time_range)
+    files = [file for file in known.files if start.date() <= file.day <= end.date()]
+    sources = {"later": known.later, **({"stored": open_files(files)} if files else {})}
+    within = f"event_time >= TIMESTAMPTZ '{start}' AND event_time < TIMESTAMPTZ '{end}'"
+    return " UNION ALL ".join(f"SELECT {columns} FROM {name} WHERE {within}" for name in sources), sources
 
 
 def known_once(root: str, lineage: Mapping[str, Any]) -> KnownEvents:

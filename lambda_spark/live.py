@@ -41,11 +41,13 @@ def main() -> None:
     options.add_argument("--events", nargs="+", type=Path, help="event files or folders (default: a generated month)")
     options.add_argument("--speed", type=float, default=SPEED, help=f"so many times event time (default: {SPEED:,.0f})")
     args = options.parse_args()
-    settings = own_settings(cli.load(args), os.getpid())
+    given = cli.load(args)
+    settings = own_settings(given, os.getpid())
+    shutil.rmtree(settings.data_root, ignore_errors=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = make_console()
     with running_broker(settings.kafka.bootstrap_servers, broker_directory(settings)), own_topic(settings):
-        files = args.events or [_generated(settings.local_root.parents[1], console)]
+        files = args.events or [_generated(given.local_root, console)]
         with running(settings, files, args.speed, console) as processes:
             watch(processes, settings, console)
 
@@ -53,7 +55,6 @@ def main() -> None:
 def own_settings(settings: Settings, number: int) -> Settings:
     """Return settings with tables and a topic of this run alone."""
     root = settings.local_root / "runs" / "live"
-    shutil.rmtree(root, ignore_errors=True)
     kafka = settings.kafka.model_copy(update={"topic": f"{settings.kafka.topic}-live-{number}"})
     return settings.model_copy(update={"data_root": str(root), "kafka": kafka})
 

@@ -7,10 +7,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lambda_spark import parsing
-from lambda_spark.event_files import open_files
-from lambda_spark.known_events import KnownEvents
+from lambda_spark.known_events import KnownEvents, select_within
 from lambda_spark.recommendations import IS_LEFT_OUT
-from lambda_spark.time_ranges import UTC, TimeRange
+from lambda_spark.time_ranges import TimeRange
 
 
 @dataclass(frozen=True)
@@ -28,17 +27,10 @@ class MetProducts:
 
 def read_met(known: KnownEvents, time_range: TimeRange, products: pa.Array, leave_out: str) -> MetProducts:
     """Read who met which of the products in a range, as far as that is to be left out."""
-    start, end = (instant.astimezone(UTC) for instant in time_range)
-    files = [file for file in known.files if start.date() <= file.day <= end.date()]
-    sources = {"later": known.later, **({"stored": open_files(files)} if files else {})}
-    events = " UNION ALL ".join(
-        f"SELECT event_time, event_type, user_id, product_id FROM {name} SEMI JOIN asked USING (product_id)"
-        for name in sources
-    )
+    events, sources = select_within(known, time_range, "event_type, user_id, product_id")
     sql = f"""
-        SELECT DISTINCT user_id, product_id FROM ({events})
-        WHERE {IS_LEFT_OUT[leave_out]} AND event_time >= TIMESTAMPTZ '{start}' AND event_time < TIMESTAMPTZ '{end}'
-        ORDER BY user_id
+        SELECT DISTINCT user_id, product_id FROM ({events}) SEMI JOIN asked USING (product_id)
+        WHERE {IS_LEFT_OUT[leave_out]} ORDER BY user_id
     """
     met = parsing.run(parsing.connect().cursor(), sql, asked=pa.table({"product_id": products}), **sources)
     return MetProducts(met["user_id"].to_numpy(), met["product_id"].to_numpy())

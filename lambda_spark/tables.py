@@ -60,6 +60,11 @@ def version_of(root: str, table: Table) -> int:
     return deltalake.DeltaTable(path_of(root, table)).version()
 
 
+def find_version(root: str, table: Table) -> int | None:
+    """Return the table's present version; None where it has not been made."""
+    return version_of(root, table) if exists(root, table) else None
+
+
 def query(root: str, table: Table, sql: str) -> list[Row]:
     """Ask the table, by its own name, for a few rows, without Spark, whose first query of a process takes seconds.
 

@@ -146,6 +146,11 @@ def micros(instant: datetime) -> int:
     return (instant - _EPOCH) // MICROSECOND
 
 
+def instant(micros: int) -> datetime:
+    """Return the instant so many microseconds after 1970 began."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
 def format_instant(instant: datetime) -> str:
     """Write an instant in UTC, as a date where it is midnight."""
     utc = instant.astimezone(UTC)

@@ -28,7 +28,7 @@ class Current(Generic[Made]):
 def newest_version(root: str, table: Table, last: int | None) -> int | None:
     """Return the table's present version, from a last one on; None where there is no table."""
     if last is None or not tables.has_version(root, table, last):
-        return tables.version_of(root, table) if tables.exists(root, table) else None
+        return tables.find_version(root, table)
     while tables.has_version(root, table, last + 1):
         last += 1
     return last

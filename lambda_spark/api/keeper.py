@@ -116,8 +116,7 @@ class Keeper:
         return version is not None and not tables.has_version(self.settings.data_root, table, version)
 
     def _recent_events(self) -> RecentEvents:
-        root = self.settings.data_root
-        version = tables.version_of(root, LIVE_ACTIVITY) if tables.exists(root, LIVE_ACTIVITY) else None
+        version = tables.find_version(self.settings.data_root, LIVE_ACTIVITY)
         return RecentEvents(version, self.settings.recommendations.leave_out)
 
     def _repeat(self, work: Callable[[], None], seconds: float, share: float) -> None:

@@ -10,7 +10,7 @@ from lambda_spark.days import event_counts
 from lambda_spark.known_days import Boundary, boundary, known_days
 from lambda_spark.known_events import open_live
 from lambda_spark.merged_activity import KnownCounts, known_counts
-from lambda_spark.tables import EVENTS, LIVE_ACTIVITY, PRODUCT_ACTIVITY, Table
+from lambda_spark.tables import EVENTS, LIVE_ACTIVITY, PRODUCT_ACTIVITY
 from lambda_spark.time_ranges import DayHeld, TimeRange
 
 _READ = (EVENTS, PRODUCT_ACTIVITY, LIVE_ACTIVITY)
@@ -48,7 +48,7 @@ class Asked(NamedTuple):
 
 def read_known(root: str) -> Known:
     """Read what is known now. Raises NotComputedError where there is no event yet."""
-    versions = {table.name: _version(root, table) for table in _READ}
+    versions = {table.name: tables.find_version(root, table) for table in _READ}
     counts = known_counts(root, open_live(root))
     events = counts.events
     per_day = Counter(event_counts(root, events.version) if events.version is not None else {})
@@ -59,10 +59,6 @@ def read_known(root: str) -> Known:
 def has_changed(root: str, known: Known) -> bool:
     """Say whether a table has another version than the one that was read, by a look at one file of each."""
     return any(tables.has_version(root, table, after(known.versions[table.name])) for table in _READ)
-
-
-def _version(root: str, table: Table) -> int | None:
-    return tables.version_of(root, table) if tables.exists(root, table) else None
 
 
 def after(version: int | None) -> int:

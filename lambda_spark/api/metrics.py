@@ -55,12 +55,11 @@ class PipelineCollector(Collector):
             "realtime_view_age_seconds", "Since the realtime view last grew.", _age(now, speed["committed_at"])
         )
         yield _gauge("stream_behind_messages", "Messages the speed layer has not taken in.", speed["behind"])
-        lag = self._status.lag_seconds()
-        yield _gauge("stream_lag_seconds", "For how long the oldest of these has been waiting.", lag)
+        yield _gauge("stream_lag_seconds", "For how long the oldest of these has been waiting.", speed["lag_s"])
         yield _gauge("state_users", "Users that the speed layer holds.", self._keeper.users.realtime_count())
         yield _gauge("live_listeners", "Who listens to /v1/live now.", self._pulse.listeners)
-        for layer, count in (("batch", batch["received"]), ("speed", speed["received"])):
-            yield _counter("received_messages", "Messages received.", "layer", [(layer, count)])
+        received = [("batch", batch["received"]), ("speed", speed["received"])]
+        yield _counter("received_messages", "Messages received.", "layer", received)
         yield _counter("stored_events", "Events in the master dataset.", None, [("", batch["stored"])])
         rejected = [(each["reason"], each["count"]) for each in state["rejects"]]
         yield _counter("rejected_messages", "Messages and lines that are no event.", "reason", rejected)

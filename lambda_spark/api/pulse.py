@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
@@ -12,6 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from lambda_spark.api import problems, status_models
 from lambda_spark.api.json_response import dump, render
 from lambda_spark.api.parameters import check_names
+from lambda_spark.api.status import Status
+from lambda_spark.api.topic import TopicWatch
 
 _SECONDS = 1.0
 
@@ -23,7 +24,7 @@ _log = logging.getLogger(__name__)
 class Pulse:
     """Reads the state every second for as long as somebody listens, once for all of them."""
 
-    def __init__(self, status: Any, topic: Any) -> None:
+    def __init__(self, status: Status, topic: TopicWatch) -> None:
         self._status, self._topic = status, topic
         self.listeners = 0
         self._is_over = False

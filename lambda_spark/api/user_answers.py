@@ -1,7 +1,7 @@
 """What is answered of users: their recent brands, and what is recommended to them, with the evidence."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Any
 
 from lambda_spark import words
@@ -13,18 +13,11 @@ from lambda_spark.api.windows import Window
 from lambda_spark.errors import UnknownUserError
 from lambda_spark.recent_brands import list_of_user
 from lambda_spark.single_user import recommend_to_one
-from lambda_spark.time_ranges import UTC
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+from lambda_spark.time_ranges import UTC, instant
 
 
-def brands_of(keeper: Keeper, user_id: int, as_of: datetime | None) -> list[Seen] | None:
-    """Return the recent brands of a user, newest first: as the views have them, or computed as of a past moment.
-
-    None where no brand of the user is known.
-    """
-    if as_of is None:
-        return keeper.users.find(user_id)
+def past_brands(keeper: Keeper, user_id: int, as_of: datetime) -> list[Seen] | None:
+    """Compute the recent brands of a user as of a past moment, newest first; None where none was known then."""
     events, brands = known(keeper).counts.events, keeper.settings.brands
     files = [file for file in events.files if file.day <= as_of.astimezone(UTC).date()]
     found = list_of_user(user_id, files, brands.limit, brands.event_types, as_of, events.later)
@@ -74,11 +67,6 @@ def recommendation_rows(
             }
         )
     return rows
-
-
-def instant(micros: int) -> datetime:
-    """Return the instant so many microseconds after 1970 began."""
-    return _EPOCH + timedelta(microseconds=micros)
 
 
 def window_name(asked: Asked) -> dict[str, Any]:

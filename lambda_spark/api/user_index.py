@@ -71,7 +71,7 @@ def load_index(root: str, limit: int) -> UserIndex:
     """Load the present views of recent brands; there may be none of them yet."""
     # Before the batch view: what the speed layer drops meanwhile is in that.
     live = open_live(root)
-    batch_version = tables.version_of(root, USER_BRANDS) if tables.exists(root, USER_BRANDS) else None
+    batch_version = tables.find_version(root, USER_BRANDS)
     if live is None:
         return UserIndex(_lists(root, batch_version, limit), lists_of([], limit), None, batch_version)
     log = tables.open_dataset(root, RECENT_BRANDS, live.log_version)
@@ -86,15 +86,13 @@ def load_index(root: str, limit: int) -> UserIndex:
     return index
 
 
-def follow(root: str, index: UserIndex, limit: int) -> int:
-    """Take what has been committed to `recent_brands` since; return how many commits that were."""
-    first = index.version
+def follow(root: str, index: UserIndex, limit: int) -> None:
+    """Take what has been committed to `recent_brands` since."""
     while index.version is not None and (commit := tables.commit_of(root, RECENT_BRANDS, index.version + 1)):
         paths = tables.added_by(root, RECENT_BRANDS, commit)
         rows = open_parquet(paths).to_table(_COLUMNS) if paths else _batch_of({}).schema.empty_table()
         index.take(rows, index.version + 1, limit)
         index.lineage = tables.told_by(commit) or index.lineage
-    return (index.version or 0) - (first or 0)
 
 
 def _lists(root: str, version: int | None, limit: int) -> UserLists:

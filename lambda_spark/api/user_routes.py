@@ -14,14 +14,14 @@ from lambda_spark.api.quick_route import QuickRoute
 from lambda_spark.api.reach import reach
 from lambda_spark.api.user_answers import (
     brand_rows,
-    brands_of,
-    instant,
+    past_brands,
     recommendation_rows,
     require_brands,
     window_name,
 )
 from lambda_spark.api.user_lists import Seen
 from lambda_spark.api.windows import Window
+from lambda_spark.time_ranges import instant
 
 MOST_RECOMMENDED, MOST_USERS = 50, 100
 
@@ -111,4 +111,4 @@ async def _brands(keeper: Keeper, user_id: int, as_of: datetime | None) -> list[
     """Return the brands of a user: the present ones are at hand."""
     if as_of is None:
         return keeper.users.find(user_id)
-    return await answered(keeper, lambda: brands_of(keeper, user_id, as_of))
+    return await answered(keeper, lambda: past_brands(keeper, user_id, as_of))
