@@ -29,7 +29,7 @@ from lambda_spark.settings import load_settings
 
 # Marked events come at random moments, so that they meet micro-batches at any stage.
 _MEAN_PAUSE_SECONDS = 0.2
-_POLL_SECONDS = 0.01
+_POLL_SECONDS = 0.05
 # So long for the first event to be seen, and for the last.
 _PATIENCE_SECONDS = 120
 _LATE_SECONDS = 10

@@ -39,8 +39,11 @@ class Staged(NamedTuple):
 
 def target_of(root: str, table: Table) -> Target:
     """Return what a task has to know to write files of the table."""
-    schema = pa.schema(deltalake.DeltaTable(path_of(root, table)).schema().to_arrow())
-    return Target(path_of(root, table), schema, table.partitioned_by)
+    return _target(deltalake.DeltaTable(path_of(root, table)), root, table)
+
+
+def _target(log: deltalake.DeltaTable, root: str, table: Table) -> Target:
+    return Target(path_of(root, table), pa.schema(log.schema().to_arrow()), table.partitioned_by)
 
 
 def append_once(
@@ -62,7 +65,7 @@ def append_once(
     done = [version is not None and version >= number for version in last]
     if done[-1]:
         return False
-    targets = {place: target_of(root, table) for place, table in enumerate(tables) if not done[place]}
+    targets = {place: _target(logs[place], root, table) for place, table in enumerate(tables) if not done[place]}
     files = write_files(rows, targets, make_rows).collect()
     commit = _properties(lineage, Transaction(application, number))
     for place in targets:

@@ -37,14 +37,7 @@ from lambda_spark.serving import Answer
 from lambda_spark.settings import Settings
 from lambda_spark.streams import Watch
 from lambda_spark.summary import Counts
-from lambda_spark.tables import (
-    LIVE_ACTIVITY,
-    MASTER_DATASET,
-    REALTIME_VIEWS,
-    RECENT_BRANDS,
-    RECOMMENDATIONS,
-    Table,
-)
+from lambda_spark.tables import LIVE_ACTIVITY, MASTER_DATASET, REALTIME_VIEWS, RECENT_BRANDS, RECOMMENDATIONS, Table
 from lambda_spark.time_ranges import Request, TimeRange
 
 # A task writes a file for each day: more of them would be faster in a large micro-batch, and leave more small files.
@@ -101,14 +94,16 @@ def speed_stream(spark: SparkSession, settings: Settings, available_now: bool, w
 
     Returns the number of messages this run has received.
     """
-    check_topic(settings.kafka.bootstrap_servers, settings.kafka.topic)
-    speed, root, checkpoint = settings.speed, settings.data_root, counts.speed_checkpoint(settings.data_root)
-    topic = settings.kafka.topic
+    speed, root, topic = settings.speed, settings.data_root, settings.kafka.topic
+    check_topic(settings.kafka.bootstrap_servers, topic)
+    checkpoint = counts.speed_checkpoint(root)
     spark_tables.create(spark, root, LIVE_ACTIVITY, handover.live_from_now_on(root, topic))
     spark_tables.create(spark, root, RECENT_BRANDS)
     held = handover.held_by(root, topic)
     messages = kafka_source.stream_messages(spark, settings.kafka, speed.max_messages_per_trigger)
-    combined = combining.combine_messages(messages, speed.shards, settings.brands.event_types)
+    # A task costs some 60 ms, however few its messages: no more of them than run at a time.
+    few = messages.coalesce(max(speed.state_partitions, spark.sparkContext.defaultParallelism))
+    combined = combining.combine_messages(few, speed.shards, settings.brands.event_types)
     updated = brand_state.update_brand_state(combined, settings.brands.limit)
 
     def append(packed: DataFrame, batch_id: int) -> None:

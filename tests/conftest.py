@@ -1,6 +1,5 @@
 """One Spark session and one Kafka broker for all tests of a process, and the real files where they are at hand."""
 
-import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -20,10 +19,6 @@ from lambda_spark.replay import replay
 from lambda_spark.session import get_spark
 from lambda_spark.settings import PROJECT_ROOT, Settings, load_settings
 from lambda_spark.synthetic import write_month
-
-# The tests start many Java processes that live for seconds: without its second compiler each costs half the processor.
-# That mode has a small code cache, which the long session would fill: Java then stops compiling, and says so.
-os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m")
 
 # How long an example takes says nothing on a machine that does other things too.
 hypothesis.settings.register_profile("tests", deadline=None)

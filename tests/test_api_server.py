@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import httpx2
@@ -74,6 +75,22 @@ def test_who_listens_is_told_the_state_every_second_and_forgotten_once_gone(serv
         time.sleep(0.1)
 
 
+def test_who_comes_later_is_not_told_what_was_when_somebody_listened_last(server: str) -> None:
+    for _ in range(2):
+        begin = datetime.now(timezone.utc)
+        with httpx2.stream("GET", f"{server}/v1/live", timeout=10) as answer:
+            lines = answer.iter_lines()
+            assert next(lines) == "event: status"
+            told = json.loads(next(lines).removeprefix("data: "))
+        assert parse_instant(told["now"]) > begin - timedelta(seconds=1)
+        time.sleep(3)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Say so of a process that has not ended: one that nobody has waited for yet has no command line."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
 @pytest.mark.usefixtures("server")
 def test_neither_spark_nor_java_is_in_the_process(reference: Settings) -> None:
     found = subprocess.run(
@@ -85,7 +102,8 @@ def test_neither_spark_nor_java_is_in_the_process(reference: Settings) -> None:
         check=False,
     )
     assert found.stdout.strip() == "set()", found.stdout + found.stderr
-    servers = [each for each in psutil.Process().children() if "lambda_spark.api" in each.cmdline()]
+    children = psutil.Process().children()
+    servers = [each for each in children if is_alive(each) and "lambda_spark.api" in each.cmdline()]
     assert servers
     assert [each.children(recursive=True) for each in servers] == [[]] * len(servers)
 

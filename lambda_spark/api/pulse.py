@@ -41,6 +41,9 @@ class Pulse:
                 except Exception:
                     # The next look may find the tables whole again.
                     _log.exception("The state of the pipeline could not be read.")
+            else:
+                # The next to listen is told nothing of what the last one was.
+                self.state = self.sample = b""
             await asyncio.sleep(_SECONDS)
 
     async def _read(self) -> None:
