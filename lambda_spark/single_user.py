@@ -62,19 +62,20 @@ def recommend_to_one(
 
     The best first; with `fallback` filled up with trends of other brands.
     """
-    offers: list[Offer] = []
+    # Bare tuples until they are chosen: a name costs five times as much, and most are not.
+    found: list[tuple[float, int, int, int]] = []
     for index, brand in enumerate(brands):
         taken = 0
         for place in shelf.by_brand.get(brand, ()):
             if taken == shelf.rule.per_brand:
                 break
             if (product_id := shelf.product_ids[place]) not in met:
-                offers.append(Offer(shelf.keys[place][index], index + 1, product_id, place))
+                found.append((shelf.keys[place][index], index + 1, product_id, place))
                 taken += 1
-    offers.sort()
+    offers = [Offer(*each) for each in sorted(found)[:count]]
     if fallback and len(offers) < count:
         offers += _fallbacks(shelf, set(brands), met, count - len(offers))
-    return offers[:count]
+    return offers
 
 
 def _fallbacks(shelf: Shelf, known: Collection[str], met: Collection[int], count: int) -> list[Offer]:

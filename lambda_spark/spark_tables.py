@@ -13,6 +13,8 @@ from lambda_spark.tables import Table, exists, path_of, require
 
 # A log is only appended to, so that the files which a version has and an older one has not tell what is new.
 _LOG_PROPERTIES = {"delta.appendOnly": "true"}
+# As Spark has it. With the 100 of delta-rs, a micro-batch would open its tables in 15 ms each instead of 3.
+_PROPERTIES = {"delta.checkpointInterval": "10"}
 
 
 def create(spark: SparkSession, root: str, table: Table, lineage: Mapping[str, Any] | None = None) -> None:
@@ -23,7 +25,7 @@ def create(spark: SparkSession, root: str, table: Table, lineage: Mapping[str, A
     if exists(root, table):
         return
     schema = to_arrow_schema(spark.createDataFrame([], table.columns).schema, timezone="UTC")
-    properties = _LOG_PROPERTIES if table.is_log else {}
+    properties = _PROPERTIES | (_LOG_PROPERTIES if table.is_log else {})
     deltalake.DeltaTable.create(
         path_of(root, table),
         schema,

@@ -151,7 +151,7 @@ def span(length: timedelta) -> str:
 
 def ago(then: datetime, now: datetime) -> str:
     """Return how long before `now` something was, in whole days, hours or minutes: 2 days ago."""
-    elapsed = utc(now) - utc(then)
+    elapsed = now - then
     for unit, noun in _UNITS:
         if elapsed >= unit:
             return f"{amount(elapsed // unit, noun)} ago"
@@ -167,8 +167,8 @@ def reason(row: Row, brand_count: int | None = None, as_of: datetime | None = No
     trend = trend_reason(row.total_pct_increase, utc(row.window_to) - utc(row.window_from), row.trend_rank)
     if row.is_fallback:
         return f"{trend}; {FALLBACK}"
-    now = as_of or row.window_to
-    return f"{trend}; {brand_reason(row.brand, row.brand_last_seen_at, now, row.brand_position, brand_count)}"
+    seen_at, now = utc(row.brand_last_seen_at), utc(as_of or row.window_to)
+    return f"{trend}; {brand_reason(row.brand, seen_at, now, row.brand_position, brand_count)}"
 
 
 def trend_reason(change: float | None, length: timedelta, trend_rank: int) -> str:

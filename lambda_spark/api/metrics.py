@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
+from functools import cache
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -28,16 +29,18 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         names = ("route", "status")
-        self._requests = Counter("lambda_spark_requests", "Requests answered.", names, registry=self.registry)
-        self._seconds = Histogram(
+        requests = Counter("lambda_spark_requests", "Requests answered.", names, registry=self.registry)
+        seconds = Histogram(
             "lambda_spark_request_seconds", "Time to answer.", ("route",), buckets=_SECONDS, registry=self.registry
         )
+        # To find the same ones again takes longer than to count.
+        self._requests, self._seconds = cache(requests.labels), cache(seconds.labels)
 
     def observe(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a request that has been answered."""
         route = getattr(scope.get("route"), "path", "none")
-        self._requests.labels(route, status).inc()
-        self._seconds.labels(route).observe(seconds)
+        self._requests(route, status).inc()
+        self._seconds(route).observe(seconds)
 
 
 class PipelineCollector(Collector):

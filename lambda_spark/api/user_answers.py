@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from lambda_spark import words
@@ -49,23 +50,20 @@ def recommendation_rows(
     met.update(keeper.events.met_by(user_id, window.asked.known_range()))
     offers = recommend_to_one(window.shelf, [brand for brand, _ in brands], met, count, fallback)
     now = window.asked.as_of or keeper.seen_upto() or window.asked.range.end
+
+    @cache
+    def of_brand(position: int | None) -> tuple[dict[str, Any], str]:
+        """Return the evidence of the brand at a position, and the same in words: its products share it."""
+        if position is None:
+            return {"brand_position": None, "brand_last_seen_at": None, "is_fallback": True}, words.FALLBACK
+        brand, seen_at = brands[position - 1][0], instant(brands[position - 1][1])
+        why = words.brand_reason(brand, seen_at, now, position, len(brands))
+        return {"brand_position": position, "brand_last_seen_at": seen_at, "is_fallback": False}, why
+
     rows = []
     for rank, offer in enumerate(offers, start=1):
-        values, trend = window.evidence[offer.place]
-        position, seen_at, why = offer.position, None, words.FALLBACK
-        if position is not None:
-            seen_at = instant(brands[position - 1][1])
-            why = words.brand_reason(values["brand"], seen_at, now, position, len(brands))
-        rows.append(
-            {
-                "rank": rank,
-                **values,
-                "brand_position": position,
-                "brand_last_seen_at": seen_at,
-                "is_fallback": position is None,
-                "reason": f"{trend}; {why}",
-            }
-        )
+        (values, trend), (of_list, why) = window.evidence[offer.place], of_brand(offer.position)
+        rows.append({"rank": rank, **values, **of_list, "reason": f"{trend}; {why}"})
     return rows
 
 

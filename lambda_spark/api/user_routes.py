@@ -34,30 +34,7 @@ router = APIRouter(
 )
 
 
-@router.get("", response_model=models.Users)
-async def users(
-    request: Request, limit: Annotated[int, Query(ge=1, le=MOST_USERS, description="How many at most.")] = 20
-) -> Response:
-    """Users to pick from: those first whom the speed layer has told of last."""
-    keeper: Keeper = request.app.state.keeper
-    known(keeper)
-    found = ((user_id, keeper.users.find(user_id)) for user_id in keeper.users.recent_users(limit))
-    rows = [
-        {"user_id": str(user_id), "brand_count": len(brands), "last_seen_at": instant(brands[0][1])}
-        for user_id, brands in found
-        if brands
-    ]
-    return render({"users": rows, **reach(request.app, ())})
-
-
-@router.get("/{user_id}/brands", response_model=models.Brands)
-async def user_brands(request: Request, user_id: UserId, as_of: AsOf = None) -> Response:
-    """The recent brands of a user, newest first."""
-    keeper: Keeper = request.app.state.keeper
-    known(keeper)
-    moment = past_moment(keeper, as_of)
-    rows = brand_rows(require_brands(await _brands(keeper, user_id, moment), user_id))
-    return render({"user_id": str(user_id), "as_of": moment, "brands": rows, **reach(request.app, ())})
+# Routes are gone through in this order: what is asked most comes first.
 
 
 @router.get("/{user_id}/recommendations", response_model=models.Recommendations)
@@ -92,6 +69,32 @@ async def user_recommendations(
             **reach(request.app, notes),
         }
     )
+
+
+@router.get("/{user_id}/brands", response_model=models.Brands)
+async def user_brands(request: Request, user_id: UserId, as_of: AsOf = None) -> Response:
+    """The recent brands of a user, newest first."""
+    keeper: Keeper = request.app.state.keeper
+    known(keeper)
+    moment = past_moment(keeper, as_of)
+    rows = brand_rows(require_brands(await _brands(keeper, user_id, moment), user_id))
+    return render({"user_id": str(user_id), "as_of": moment, "brands": rows, **reach(request.app, ())})
+
+
+@router.get("", response_model=models.Users)
+async def users(
+    request: Request, limit: Annotated[int, Query(ge=1, le=MOST_USERS, description="How many at most.")] = 20
+) -> Response:
+    """Users to pick from: those first whom the speed layer has told of last."""
+    keeper: Keeper = request.app.state.keeper
+    known(keeper)
+    found = ((user_id, keeper.users.find(user_id)) for user_id in keeper.users.recent_users(limit))
+    rows = [
+        {"user_id": str(user_id), "brand_count": len(brands), "last_seen_at": instant(brands[0][1])}
+        for user_id, brands in found
+        if brands
+    ]
+    return render({"users": rows, **reach(request.app, ())})
 
 
 async def _window(keeper: Keeper, span: Span) -> tuple[Window, tuple[str, ...]]:
