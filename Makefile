@@ -1,6 +1,6 @@
 # The two commands that matter: `make recommend` and `make test`. Each sets up what it needs first.
 .DEFAULT_GOAL := help
-.PHONY: help setup ready recommend serve live identity rebuild month test lint evaluation bench bench-quick bench-serving broker broker-stop cluster cluster-stop s3 package clean lock
+.PHONY: help setup ready recommend serve live identity rebuild month test lint evaluation bench bench-quick bench-serving chaos broker broker-stop cluster cluster-stop s3 package clean lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -55,6 +55,9 @@ bench-quick: ready .venv/.bench  ## The same on small data, once each, in minute
 
 bench-serving: ready .venv/.bench  ## Measure the API: load beside a constant and a look-up by key, and freshness; needs wrk
 	@$(BIN)/python -m bench --only serving serving-freshness
+
+chaos: ready .venv/.dev  ## Kill parts of the running pipeline, and compare every table with an undisturbed run; ROUNDS=NUMBER SEED=NUMBER
+	@$(BIN)/python -m chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 
 broker: ready  ## Start the local Kafka broker and leave it running
 	@$(BIN)/python -m lambda_spark.broker start

@@ -26,8 +26,7 @@ USUAL_PATH = os.pathsep.join([str(BIN), *os.environ["PATH"].split(os.pathsep)])
 def run(*command: str, cwd: Path = PROJECT_ROOT) -> subprocess.CompletedProcess[str]:
     """Run a command as in an activated environment in which no variable of ours or of Spark's is set."""
     ours = ("LAMBDA_", "SPARK_", "PYSPARK_", "JAVA_HOME", "PYTHONPATH")
-    compiler = "SPARK_SUBMIT_OPTS"
-    environment = {name: value for name, value in os.environ.items() if name == compiler or not name.startswith(ours)}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environment["PATH"] = USUAL_PATH
     return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
 

@@ -1,0 +1,84 @@
+"""A campaign: runs of five rounds, a kill each, and after each run the comparison with an undisturbed one."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+from bench.process import BenchError, run_unmeasured
+from chaos.faults import FAULTS
+from chaos.outcome import Outcome, differences, read_outcome
+from chaos.pipeline import Running, finish, open_place, replay, running
+from lambda_spark.synthetic import generate_month, write_events
+from lambda_spark.synthetic_shop import DAYS
+from lambda_spark.synthetic_visits import DAY_SECONDS
+
+ROUNDS_A_RUN = 5
+_FIRST_PAUSE, _PAUSE = (8.0, 16.0), (2.0, 9.0)
+_FEED_SECONDS = 45
+_TRIES, _RETRY_SECONDS = 40, 0.5
+_PATIENCE_SECONDS = 300
+
+Say = Callable[[str], None]
+
+
+class Round(NamedTuple):
+    """A fault, what it has hit (None: it found nothing to hit), and what differed at the end of its run."""
+
+    run: int
+    fault: str
+    victim: str | None
+    differences: list[str]
+
+
+def campaign(folder: Path, rounds: int, seed: int, events: int, say: Say) -> Iterator[Round]:
+    """Yield the rounds, those of a run when it is over."""
+    file = folder / "events.csv"
+    write_events(file, generate_month(seed, events=events, users=max(events // 15, 100), products=200))
+    say("An undisturbed run …")
+    expected = _undisturbed(folder / "undisturbed", file)
+    for run, first in enumerate(range(0, rounds, ROUNDS_A_RUN), start=1):
+        chance = Random(f"{seed} {run}")
+        faults = [chance.choice(list(FAULTS)) for _ in range(min(ROUNDS_A_RUN, rounds - first))]
+        with tempfile.TemporaryDirectory(dir=folder, prefix=f"run-{run}-") as place:
+            hit, told = _run(Path(place), file, expected, faults, chance, say)
+        yield from (Round(run, fault, victim, told) for fault, victim in hit)
+
+
+def _undisturbed(folder: Path, file: Path) -> Outcome:
+    with open_place(folder) as place:
+        run_unmeasured(replay(file), place.environment())
+        finish(place)
+        return read_outcome(place)
+
+
+def _run(
+    folder: Path, file: Path, expected: Outcome, faults: list[str], chance: Random, say: Say
+) -> tuple[list[tuple[str, str | None]], list[str]]:
+    """Return each fault with what it hit, and what differs in the end."""
+    hit: list[tuple[str, str | None]] = []
+    with open_place(folder) as place:
+        with running(place, file, DAYS * DAY_SECONDS / _FEED_SECONDS) as pipeline:
+            time.sleep(chance.uniform(*_FIRST_PAUSE))
+            for fault in faults:
+                time.sleep(chance.uniform(*_PAUSE))
+                victim = _strike(fault, pipeline, chance)
+                say(f"{fault}: {victim or 'nothing to kill'}")
+                hit.append((fault, victim))
+            if not pipeline.jobs["replay"].wait(_PATIENCE_SECONDS):
+                return hit, [f"The replay has not ended within {_PATIENCE_SECONDS} s."]
+        try:
+            finish(place)
+        except BenchError as error:
+            return hit, [str(error)]
+        return hit, differences(read_outcome(place), expected)
+
+
+def _strike(fault: str, pipeline: Running, chance: Random) -> str | None:
+    for _ in range(_TRIES):
+        if victim := FAULTS[fault](pipeline, chance):
+            return victim
+        time.sleep(_RETRY_SECONDS)
+    return None

@@ -1,0 +1,105 @@
+"""What a pipeline has left behind, to be compared with what an undisturbed one has: rows, sorted, and counts."""
+
+from collections import Counter
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from chaos.pipeline import Place
+from lambda_spark import counts, tables
+from lambda_spark.api.user_index import load_index
+from lambda_spark.checkpoints import received_count
+from lambda_spark.kafka import message_count
+from lambda_spark.settings import load_settings
+from lambda_spark.tables import (
+    EVENTS,
+    PRODUCT_ACTIVITY,
+    RECOMMENDATIONS,
+    REJECTED_EVENTS,
+    TRENDS,
+    USER_BRANDS,
+    Table,
+)
+
+# The columns that tell the rows of each table apart.
+_KEYS: dict[Table, list[str]] = {
+    EVENTS: ["source_partition", "source_offset"],
+    REJECTED_EVENTS: ["source_partition", "source_offset"],
+    PRODUCT_ACTIVITY: ["event_date", "product_id"],
+    USER_BRANDS: ["user_id"],
+    TRENDS: ["window_from", "window_to", "bucket", "rank", "product_id"],
+    RECOMMENDATIONS: ["window_from", "window_to", "user_id", "rank"],
+}
+# When a row was written differs from run to run.
+_PROCESSING_TIMES = {"rejected_at"}
+
+
+class Outcome(NamedTuple):
+    """The rows of each table by its name, sorted; everybody's recent brands; and what each layer has received."""
+
+    rows: dict[str, pa.Table]
+    brands: dict[int, list[tuple[str, int]]]
+    counts: dict[str, int]
+
+
+def read_outcome(place: Place) -> Outcome:
+    """Read what is there. Raises NotComputedError where a table is missing."""
+    settings = load_settings(data_root=place.root, kafka={"bootstrap_servers": place.bootstrap_servers})
+    index = load_index(place.root, settings.brands.limit)
+    users = pc.unique(tables.read_arrow(place.root, EVENTS, ["user_id"])["user_id"]).to_pylist()
+    stored = counts.master_dataset_counts(place.root)
+    return Outcome(
+        {table.name: _rows(place.root, table, keys) for table, keys in _KEYS.items()},
+        {user_id: brands for user_id in users if (brands := index.find(user_id))},
+        {
+            "messages in the topic": message_count(settings.kafka.bootstrap_servers, settings.kafka.topic),
+            "received by the batch layer": received_count(counts.ingest_checkpoint(place.root)),
+            "stored and rejected": (stored.stored or 0) + sum(stored.rejected.values()),
+            "received by the speed layer": received_count(counts.speed_checkpoint(place.root)),
+        },
+    )
+
+
+def differences(found: Outcome, expected: Outcome) -> list[str]:
+    """Say what differs, one sentence each; nothing where all is equal.
+
+    Of windows those are compared that the undisturbed run has: batch jobs in between have asked for earlier ones too.
+    """
+    told = []
+    for name, rows in expected.rows.items():
+        other = _within(found.rows[name], rows)
+        if not other.equals(rows):
+            lost, more = (_missing(*pair) for pair in ((rows, other), (other, rows)))
+            told.append(f"{name}: {len(rows):,} rows expected, {len(other):,} found; {lost} missing, {more} unexpected")
+    if found.brands != expected.brands:
+        users = [user for user in expected.brands | found.brands if found.brands.get(user) != expected.brands.get(user)]
+        told.append(f"recent brands: other lists of {len(users):,} users, such as {users[0]}")
+    told += [
+        f"{what}: {n:,} expected, {found.counts[what]:,} found"
+        for what, n in expected.counts.items()
+        if found.counts[what] != n
+    ]
+    return told
+
+
+def _rows(root: str, table: Table, keys: list[str]) -> pa.Table:
+    rows = tables.open_dataset(root, table).to_table()
+    return rows.drop_columns([name for name in rows.column_names if name in _PROCESSING_TIMES]).sort_by(
+        [(key, "ascending") for key in keys]
+    )
+
+
+def _within(rows: pa.Table, expected: pa.Table) -> pa.Table:
+    if "window_from" not in rows.column_names:
+        return rows
+    is_asked = pc.and_(
+        *(pc.is_in(rows[name], value_set=pc.unique(expected[name])) for name in ("window_from", "window_to"))
+    )
+    return rows.filter(is_asked)
+
+
+def _missing(rows: pa.Table, other: pa.Table) -> int:
+    """Count the rows that the other has not, or not as often."""
+    one, another = (Counter(map(repr, each.to_pylist())) for each in (rows, other))
+    return sum((one - another).values())

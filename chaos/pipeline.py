@@ -1,0 +1,92 @@
+"""The pipeline as a shop runs it: a broker, a replay that feeds the topic, both streams, and batch jobs in a circle."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pyspark
+
+from bench.process import run_unmeasured
+from bench.stage import free_port
+from chaos.supervised import Supervised
+from lambda_spark.broker import running_broker
+
+_SUBMIT = str(Path(pyspark.__file__).parent / "bin" / "spark-submit")
+# Small ones, so that many micro-batches may be hit.
+_SMALL = {
+    "LAMBDA_INGEST__TRIGGER": "1 second",
+    "LAMBDA_INGEST__MAX_MESSAGES_PER_TRIGGER": "2000",
+    "LAMBDA_SPEED__MAX_MESSAGES_PER_TRIGGER": "1000",
+    "LAMBDA_SPEED__SHARDS": "4",
+}
+STREAMS = ("ingest_events", "speed_stream")
+BATCH_JOBS = ("batch_trends", "batch_brands", "recommend")
+
+
+class Place(NamedTuple):
+    """Where a pipeline runs: a folder of its own, and the broker's address and folder below it."""
+
+    folder: Path
+    bootstrap_servers: str
+
+    @property
+    def root(self) -> str:
+        """Return the data root."""
+        return str(self.folder / "data")
+
+    @property
+    def broker(self) -> Path:
+        """Return the broker's folder."""
+        return self.folder / "broker"
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which the jobs read and write there."""
+        return _SMALL | {"LAMBDA_DATA_ROOT": self.root, "LAMBDA_KAFKA__BOOTSTRAP_SERVERS": self.bootstrap_servers}
+
+
+class Running(NamedTuple):
+    """What runs at a place, by the names of the jobs."""
+
+    place: Place
+    jobs: Mapping[str, Supervised]
+
+
+@contextmanager
+def open_place(folder: Path) -> Iterator[Place]:
+    """Start a broker of the place's own; the folder stays."""
+    place = Place(folder, f"127.0.0.1:{free_port()}")
+    with running_broker(place.bootstrap_servers, place.broker):
+        yield place
+
+
+@contextmanager
+def running(place: Place, events: Path, speed: float) -> Iterator[Running]:
+    """Run all of it inside the block, the file's events at a multiple of their own time."""
+    logs = place.folder / "logs"
+    logs.mkdir(parents=True)
+    circles = {name: [submit(name)] for name in STREAMS} | {"batch": [submit(name) for name in BATCH_JOBS]}
+    environment = place.environment()
+    jobs = {"replay": Supervised("replay", [replay(events, "--speed", str(speed))], environment, logs, once=True)}
+    jobs |= {name: Supervised(name, commands, environment, logs, once=False) for name, commands in circles.items()}
+    try:
+        yield Running(place, jobs)
+    finally:
+        for job in jobs.values():
+            job.stop()
+
+
+def finish(place: Place) -> None:
+    """Let both streams read the topic to its end and the batch layer compute once more. Raises BenchError."""
+    run_unmeasured([_SUBMIT, "chaos/finish.py"], place.environment())
+
+
+def submit(job: str, *options: str) -> list[str]:
+    """Return the command that runs a job by spark-submit."""
+    return [_SUBMIT, f"jobs/{job}.py", *options]
+
+
+def replay(events: Path, *options: str) -> Sequence[str]:
+    """Return the command that replays the events; it needs no Spark."""
+    return [sys.executable, "jobs/replay_events.py", str(events), *options]

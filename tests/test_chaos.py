@@ -1,0 +1,46 @@
+"""A short campaign of faults against the pipeline as real processes; and a campaign tells what differs."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from chaos.campaign import campaign
+from chaos.outcome import Outcome, differences
+
+EXPECTED = Outcome(
+    {"trends": pa.table({"window_from": [1, 1], "window_to": [8, 8], "product_id": [5, 6]})},
+    {1: [("sony", 7)]},
+    {"stored and rejected": 9},
+)
+
+
+@pytest.mark.timeout(900)
+def test_after_five_kills_every_table_is_that_of_an_undisturbed_run(tmp_path: Path) -> None:
+    rounds = list(campaign(tmp_path, rounds=5, seed=11, events=4_000, say=print))
+    assert [each.differences for each in rounds] == [[]] * 5
+    assert [each for each in rounds if each.victim is None] == []
+
+
+def test_windows_that_batch_jobs_asked_for_in_between_are_no_difference() -> None:
+    rows = pa.table({"window_from": [0, 1, 1], "window_to": [7, 8, 8], "product_id": [5, 5, 6]})
+    assert differences(EXPECTED._replace(rows={"trends": rows}), EXPECTED) == []
+
+
+def test_a_row_that_is_missing_or_twice_is_told() -> None:
+    lost = EXPECTED.rows["trends"].slice(1)
+    assert differences(EXPECTED._replace(rows={"trends": lost}), EXPECTED) == [
+        "trends: 2 rows expected, 1 found; 1 missing, 0 unexpected"
+    ]
+    twice = pa.concat_tables([EXPECTED.rows["trends"], lost])
+    assert differences(EXPECTED._replace(rows={"trends": twice}), EXPECTED) == [
+        "trends: 2 rows expected, 3 found; 0 missing, 1 unexpected"
+    ]
+
+
+def test_other_brands_and_counts_are_told() -> None:
+    found = EXPECTED._replace(brands={1: [("sony", 8)]}, counts={"stored and rejected": 10})
+    assert differences(found, EXPECTED) == [
+        "recent brands: other lists of 1 users, such as 1",
+        "stored and rejected: 9 expected, 10 found",
+    ]
