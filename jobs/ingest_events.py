@@ -13,8 +13,7 @@ def main() -> None:
     cli.add_table_options(options)
     cli.add_topic_options(options)
     options.add_argument("files", nargs="*", type=Path, help="event files or folders to store without Kafka")
-    options.add_argument("--available-now", action="store_true", help="end once the topic is read")
-    options.add_argument("--show", action="store_true", help="print samples of each micro-batch")
+    cli.add_stream_options(options)
     args = options.parse_args()
     settings, files, spark = cli.load(args), find_event_files(args.files), get_spark("ingest-events")
     watch = watching.watch_ingest(spark, settings.kafka) if args.show else None

@@ -18,6 +18,11 @@ def first_offsets(checkpoint: str) -> Offsets:
     return _read_offsets(f"{checkpoint}/sources/0/0")
 
 
+def read_topic(checkpoint: str) -> str | None:
+    """Return the topic that the query reads; None where it has not begun."""
+    return next(iter(_read_topics(f"{checkpoint}/sources/0/0")), None)
+
+
 def reached_offsets(checkpoint: str) -> Offsets:
     """Return where the last completed micro-batch ended; nothing where there is none."""
     completed = [int(name) for name in file_names(f"{checkpoint}/commits") if name.isdigit()]
@@ -40,9 +45,15 @@ def received_count(checkpoint: str) -> int:
 
 
 def _read_offsets(file: str) -> Offsets:
+    partitions: dict[str, int] = next(iter(_read_topics(file).values()), {})
+    return {int(partition): offset for partition, offset in partitions.items()}
+
+
+def _read_topics(file: str) -> dict[str, dict[str, int]]:
+    """Return the offsets by topic; nothing where there is no file."""
     content = read_file(file)
     if content is None:
         return {}
     last_line = content.decode().strip().splitlines()[-1]
-    (partitions,) = json.loads(last_line[last_line.index("{") :]).values()
-    return {int(partition): offset for partition, offset in partitions.items()}
+    topics: dict[str, dict[str, int]] = json.loads(last_line[last_line.index("{") :])
+    return topics

@@ -5,10 +5,10 @@ import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 from lambda_spark.errors import LambdaSparkError, TimeRangeError
-from lambda_spark.settings import Settings, load_settings
+from lambda_spark.settings import OnDataLoss, Settings, load_settings
 from lambda_spark.time_ranges import TimeRange, check_range, parse_instant
 
 # What an error of ours looks like once it has gone through a Spark task.
@@ -29,6 +29,17 @@ def add_topic_options(options: ArgumentParser) -> None:
     """Add --bootstrap-servers and --topic."""
     options.add_argument("--bootstrap-servers", metavar="HOST:PORT", help="the Kafka broker (default: 127.0.0.1:9092)")
     options.add_argument("--topic", help="the topic of the events (default: shop-events)")
+
+
+def add_stream_options(options: ArgumentParser) -> None:
+    """Add --available-now, --show and --on-data-loss."""
+    options.add_argument("--available-now", action="store_true", help="end once the topic is read")
+    options.add_argument("--show", action="store_true", help="print samples of each micro-batch")
+    options.add_argument(
+        "--on-data-loss",
+        choices=get_args(OnDataLoss),
+        help="where the topic has lost messages that were not read: fail, or continue with the oldest (default: fail)",
+    )
 
 
 def add_range_options(options: ArgumentParser) -> None:
@@ -54,7 +65,7 @@ def asked_moment(text: str | None) -> datetime | None:
 
 def load(args: Namespace, **sections: Mapping[str, Any]) -> Settings:
     """Load the settings with the options that were given on top: the common ones, and `sections` as in the file."""
-    kafka = {name: getattr(args, name, None) for name in ("bootstrap_servers", "topic")}
+    kafka = {name: getattr(args, name, None) for name in ("bootstrap_servers", "topic", "on_data_loss")}
     given = {name: _without_none(values) for name, values in {"kafka": kafka, **sections}.items()}
     root = getattr(args, "data_root", None)
     return load_settings(**_without_none({"data_root": root}), **{k: v for k, v in given.items() if v})

@@ -21,6 +21,10 @@ class BrokerError(LambdaSparkError):
     """Raised when Kafka cannot be reached, started, or has not the topic."""
 
 
+class StreamError(LambdaSparkError):
+    """Raised when a stream must not start on its checkpoint, or not go on: it would lose or repeat messages."""
+
+
 class SetUpError(LambdaSparkError):
     """Raised when Java or a jar is missing."""
 

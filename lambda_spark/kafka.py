@@ -32,6 +32,14 @@ class Topic(NamedTuple):
     max_message_bytes: int
 
 
+class TopicContent(NamedTuple):
+    """A topic, and the offsets from which and up to but not with which it has messages, by partition."""
+
+    topic: Topic
+    first: dict[int, int]
+    end: dict[int, int]
+
+
 def check_broker(bootstrap_servers: str) -> None:
     """Raise BrokerError where no Kafka broker answers within a few seconds."""
     with open_admin(bootstrap_servers):
@@ -62,15 +70,21 @@ def delete_topic(bootstrap_servers: str, topic: str) -> None:
         admin.delete_topics([topic])
 
 
-def message_count(bootstrap_servers: str, topic: str) -> int:
-    """Return the number of messages in the topic. Raises BrokerError."""
+def read_content(bootstrap_servers: str, topic: str) -> TopicContent:
+    """Return what the topic has. Raises BrokerError where no Kafka broker answers, or it has no such topic."""
     with open_admin(bootstrap_servers) as admin:
-        numbers = range(_find_topic(admin, bootstrap_servers, topic).partitions)
+        found = _find_topic(admin, bootstrap_servers, topic)
         first, end = (
-            admin.list_partition_offsets({TopicPartition(topic, number): spec for number in numbers})
+            admin.list_partition_offsets({TopicPartition(topic, number): spec for number in range(found.partitions)})
             for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
         )
-        return sum(end[partition].offset - first[partition].offset for partition in end)
+        return TopicContent(found, *({part.partition: at.offset for part, at in of.items()} for of in (first, end)))
+
+
+def message_count(bootstrap_servers: str, topic: str) -> int:
+    """Return the number of messages in the topic. Raises BrokerError."""
+    content = read_content(bootstrap_servers, topic)
+    return sum(content.end.values()) - sum(content.first.values())
 
 
 def open_producer(bootstrap_servers: str, topic: Topic) -> AbstractContextManager[KafkaProducer]:

@@ -17,11 +17,12 @@ _FETCH_OPTIONS = {
 
 
 def stream_messages(spark: SparkSession, kafka: KafkaSettings, max_per_trigger: int) -> DataFrame:
-    """Stream the topic from its first message on; a missing stretch ends the query instead of being passed over.
+    """Stream the topic from its first message on; a missing stretch ends the query, unless it is to be passed over.
 
     Columns of Spark's Kafka source.
     """
     reader = spark.readStream.format("kafka").options(**_options(kafka), **_FETCH_OPTIONS)
+    reader = reader.option("failOnDataLoss", kafka.on_data_loss == "fail")
     return reader.option("startingOffsets", "earliest").option("maxOffsetsPerTrigger", max_per_trigger).load()
 
 

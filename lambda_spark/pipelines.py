@@ -27,12 +27,12 @@ from lambda_spark import (
     verification,
     views,
 )
+from lambda_spark.checkpoint_guard import guarded
 from lambda_spark.checkpoints import batch_offsets, count_between
 from lambda_spark.days import days_held
 from lambda_spark.differences import Difference
 from lambda_spark.file_ranges import plan_ranges
 from lambda_spark.files import check_event_file, file_id
-from lambda_spark.kafka import check_topic
 from lambda_spark.serving import Answer
 from lambda_spark.settings import Settings
 from lambda_spark.streams import Watch
@@ -48,23 +48,23 @@ _FILES_AT_A_TIME = 2
 
 def ingest_topic(spark: SparkSession, settings: Settings, available_now: bool, watch: Watch | None = None) -> Counts:
     """Topic -> `events` and `rejected_events`, exactly once. Returns what this run has received and stored."""
-    check_topic(settings.kafka.bootstrap_servers, settings.kafka.topic)
     root, checkpoint = settings.data_root, counts.ingest_checkpoint(settings.data_root)
-    _create(spark, root, MASTER_DATASET)
-    before = counts.master_dataset_counts(root)
-    messages = kafka_source.stream_messages(spark, settings.kafka, settings.ingest.max_messages_per_trigger)
+    with guarded(settings.kafka, checkpoint, MASTER_DATASET) as lost:
+        _create(spark, root, MASTER_DATASET)
+        before = counts.master_dataset_counts(root)
+        messages = kafka_source.stream_messages(spark, settings.kafka, settings.ingest.max_messages_per_trigger)
 
-    def store(received: DataFrame, batch_id: int) -> None:
-        start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
-        writer, lineage = f"ingest/{streams.query_id(checkpoint)}", handover.reach(settings.kafka.topic, end)
-        rows = received.coalesce(count_between(start, end) // _MESSAGES_PER_TASK + 1)
-        commits.append_once(rows, events.divide_messages, root, MASTER_DATASET, writer, batch_id, lineage)
-        if watch:
-            watch(received, batch_id, start, end)
+        def store(received: DataFrame, batch_id: int) -> None:
+            start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
+            writer, lineage = f"ingest/{streams.query_id(checkpoint)}", handover.reach(settings.kafka.topic, end)
+            rows = received.coalesce(count_between(start, end) // _MESSAGES_PER_TASK + 1)
+            commits.append_once(rows, events.divide_messages, root, MASTER_DATASET, writer, batch_id, lineage)
+            if watch:
+                watch(received, batch_id, start, end)
 
-    stream = messages.select(*events.MESSAGE_COLUMNS).writeStream.foreachBatch(store)
-    received = streams.run_stream(stream, checkpoint, None if available_now else settings.ingest.trigger)
-    return counts.growth(before, counts.master_dataset_counts(root), received)
+        stream = messages.select(*events.MESSAGE_COLUMNS).writeStream.foreachBatch(store)
+        received = streams.run_stream(stream, checkpoint, None if available_now else settings.ingest.trigger)
+        return counts.growth(before, counts.master_dataset_counts(root), received - lost)
 
 
 def ingest_files(spark: SparkSession, settings: Settings, files: Sequence[Path]) -> Counts:
@@ -95,35 +95,35 @@ def speed_stream(spark: SparkSession, settings: Settings, available_now: bool, w
     Returns the number of messages this run has received.
     """
     speed, root, topic = settings.speed, settings.data_root, settings.kafka.topic
-    check_topic(settings.kafka.bootstrap_servers, topic)
     checkpoint = counts.speed_checkpoint(root)
-    spark_tables.create(spark, root, LIVE_ACTIVITY, handover.live_from_now_on(root, topic))
-    spark_tables.create(spark, root, RECENT_BRANDS)
-    held = handover.held_by(root, topic)
-    messages = kafka_source.stream_messages(spark, settings.kafka, speed.max_messages_per_trigger)
-    # A task costs some 60 ms, however few its messages: no more of them than run at a time.
-    few = messages.coalesce(max(speed.state_partitions, spark.sparkContext.defaultParallelism))
-    combined = combining.combine_messages(few, speed.shards, settings.brands.event_types)
-    updated = brand_state.update_brand_state(combined, settings.brands.limit)
+    with guarded(settings.kafka, checkpoint, REALTIME_VIEWS) as lost:
+        spark_tables.create(spark, root, LIVE_ACTIVITY, handover.live_from_now_on(root, topic))
+        spark_tables.create(spark, root, RECENT_BRANDS)
+        held = handover.held_by(root, topic)
+        messages = kafka_source.stream_messages(spark, settings.kafka, speed.max_messages_per_trigger)
+        # A task costs some 60 ms, however few its messages: no more of them than run at a time.
+        few = messages.coalesce(max(speed.state_partitions, spark.sparkContext.defaultParallelism))
+        combined = combining.combine_messages(few, speed.shards, settings.brands.event_types)
+        updated = brand_state.update_brand_state(combined, settings.brands.limit)
 
-    def append(packed: DataFrame, batch_id: int) -> None:
-        nonlocal held
-        start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
-        held = {view.name: start for view in REALTIME_VIEWS} | held
-        held = dropping.drop_covered(spark, root, topic, settings.brands, held)
-        rows = speed_views.view_maker(batch_id, topic, end, held[LIVE_ACTIVITY.name])
-        writer, lineage = f"speed/{streams.query_id(checkpoint)}", handover.speed_lineage(topic, end, held)
-        if not commits.append_once(packed, rows, root, REALTIME_VIEWS, writer, batch_id, lineage):
-            # A run that died before its checkpoint stored the batch; unless the rows are read, the state lacks it.
-            packed.write.format("noop").mode("append").save()
-        if watch:
-            lists = spark_tables.read(spark, root, RECENT_BRANDS)
-            watch(lists.where(F.col("batch_id") == batch_id), batch_id, start, end)
+        def append(packed: DataFrame, batch_id: int) -> None:
+            nonlocal held
+            start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
+            held = {view.name: start for view in REALTIME_VIEWS} | held
+            held = dropping.drop_covered(spark, root, topic, settings.brands, held)
+            rows = speed_views.view_maker(batch_id, topic, end, held[LIVE_ACTIVITY.name])
+            writer, lineage = f"speed/{streams.query_id(checkpoint)}", handover.speed_lineage(topic, end, held)
+            if not commits.append_once(packed, rows, root, REALTIME_VIEWS, writer, batch_id, lineage):
+                # A run that died before its checkpoint stored the batch; unless the rows are read, the state lacks it.
+                packed.write.format("noop").mode("append").save()
+            if watch:
+                lists = spark_tables.read(spark, root, RECENT_BRANDS)
+                watch(lists.where(F.col("batch_id") == batch_id), batch_id, start, end)
 
-    # The number of state partitions is that of the query's shuffle, and fixed with its first start.
-    spark.conf.set("spark.sql.shuffle.partitions", speed.state_partitions)
-    stream = updated.writeStream.outputMode("update").foreachBatch(append)
-    return streams.run_stream(stream, checkpoint, None if available_now else speed.trigger)
+        # The number of state partitions is that of the query's shuffle, and fixed with its first start.
+        spark.conf.set("spark.sql.shuffle.partitions", speed.state_partitions)
+        stream = updated.writeStream.outputMode("update").foreachBatch(append)
+        return streams.run_stream(stream, checkpoint, None if available_now else speed.trigger) - lost
 
 
 def batch_trends(spark: SparkSession, settings: Settings, asked: TimeRange | None = None) -> Request:

@@ -20,6 +20,7 @@ CountBy = Literal["events", "users"]
 EventType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Trigger = Annotated[str, Field(pattern=r"^\d+ (millisecond|second|minute|hour)s?$")]
 Order = Literal["relevance", "origin"]
+OnDataLoss = Literal["fail", "continue"]
 LeaveOut = Literal["purchased", "seen", "none"]
 
 
@@ -33,6 +34,7 @@ class KafkaSettings(_Section):
     bootstrap_servers: str
     topic: str = Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")
     partitions: int = Field(ge=1)
+    on_data_loss: OnDataLoss
 
 
 class IngestSettings(_Section):

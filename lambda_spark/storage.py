@@ -46,6 +46,15 @@ def read_file(path: str) -> bytes | None:
     return content
 
 
+def write_file(path: str, content: bytes) -> None:
+    """Write a file in a folder that may not be there yet, so that nobody finds half of it."""
+    system, place = open_root(path)
+    system.create_dir(place.rpartition("/")[0])
+    with system.open_output_stream(f"{place}.part") as file:
+        file.write(content)
+    system.move(f"{place}.part", place)
+
+
 def file_names(folder: str) -> list[str]:
     """Return the names of the files in a folder; none where there is no folder."""
     system, place = open_root(folder)
