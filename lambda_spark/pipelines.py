@@ -48,7 +48,7 @@ _FILES_AT_A_TIME = 2
 
 def ingest_topic(spark: SparkSession, settings: Settings, available_now: bool, watch: Watch | None = None) -> Counts:
     """Topic -> `events` and `rejected_events`, exactly once. Returns what this run has received and stored."""
-    check_topic(settings.kafka.bootstrap_servers, settings.kafka.topic)
+    check_topic(settings.kafka)
     root, checkpoint = settings.data_root, counts.ingest_checkpoint(settings.data_root)
     _create(spark, root, MASTER_DATASET)
     before = counts.master_dataset_counts(root)
@@ -95,7 +95,7 @@ def speed_stream(spark: SparkSession, settings: Settings, available_now: bool, w
     Returns the number of messages this run has received.
     """
     speed, root, topic = settings.speed, settings.data_root, settings.kafka.topic
-    check_topic(settings.kafka.bootstrap_servers, topic)
+    check_topic(settings.kafka)
     checkpoint = counts.speed_checkpoint(root)
     spark_tables.create(spark, root, LIVE_ACTIVITY, handover.live_from_now_on(root, topic))
     spark_tables.create(spark, root, RECENT_BRANDS)
