@@ -15,7 +15,8 @@ import pyarrow as pa
 from bench.process import job, run_unmeasured
 from bench.scale import Scale
 from lambda_spark.broker import running_broker
-from lambda_spark.settings import PROJECT_ROOT
+from lambda_spark.kafka_settings import KafkaSettings
+from lambda_spark.settings import PROJECT_ROOT, load_settings
 from lambda_spark.synthetic import generate_month, write_events
 
 FOLDER = PROJECT_ROOT / "data" / "bench"
@@ -48,6 +49,10 @@ class Stage:
             "LAMBDA_KAFKA__TOPIC": topic,
             "LAMBDA_KAFKA__PARTITIONS": str(partitions),
         }
+
+    def kafka(self, topic: str) -> KafkaSettings:
+        """Return the settings of a topic."""
+        return load_settings(kafka={"bootstrap_servers": self.bootstrap_servers, "topic": topic}).kafka
 
     def new_name(self) -> str:
         """Return a name that no topic has had yet."""

@@ -91,7 +91,7 @@ def spark_run(stage: Stage, scratch: Path, name: str, checkpoint_of: Callable[[s
 
     def figures(measured: Measured) -> Figures:
         marks = committed_marks(checkpoint_of(str(scratch)))
-        total = message_count(stage.bootstrap_servers, topic)
+        total = message_count(stage.kafka(topic))
         if marks[-1].done != total:
             raise BenchError(f"jobs/{name}.py has read {marks[-1].done:,} of {total:,} events.")
         return rates(measured, marks, total)

@@ -53,7 +53,7 @@ def read_outcome(place: Place) -> Outcome:
         {table.name: _rows(place.root, table, keys) for table, keys in _KEYS.items()},
         {user_id: brands for user_id in users if (brands := index.find(user_id))},
         {
-            "messages in the topic": message_count(settings.kafka.bootstrap_servers, settings.kafka.topic),
+            "messages in the topic": message_count(settings.kafka),
             "received by the batch layer": received_count(counts.ingest_checkpoint(place.root)),
             "stored and rejected": (stored.stored or 0) + sum(stored.rejected.values()),
             "received by the speed layer": received_count(counts.speed_checkpoint(place.root)),

@@ -4,7 +4,7 @@ import argparse
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from subprocess import PIPE, STDOUT, run
 
@@ -14,6 +14,7 @@ from kafka.errors import KafkaError
 from lambda_spark.daemons import becomes_true, start_daemon, stop_daemon
 from lambda_spark.errors import BrokerError, LambdaSparkError, SetUpError
 from lambda_spark.java import JARS, JAVA
+from lambda_spark.kafka import check_broker
 from lambda_spark.settings import PROJECT_ROOT, Settings, load_settings
 
 CONFIG = PROJECT_ROOT / "conf" / "kafka-server.properties"
@@ -85,6 +86,17 @@ def running_broker(bootstrap: str, directory: Path) -> Iterator[bool]:
     finally:
         if started:
             stop_broker(directory)
+
+
+def broker_of(settings: Settings) -> AbstractContextManager[bool]:
+    """Have the broker of the settings, as running_broker does; one with a secured connection is never started here.
+
+    Raises BrokerError.
+    """
+    if settings.kafka.security_protocol == "PLAINTEXT":
+        return running_broker(settings.kafka.bootstrap_servers, broker_directory(settings))
+    check_broker(settings.kafka)
+    return nullcontext(False)
 
 
 def _local_port(bootstrap: str) -> int:

@@ -16,11 +16,12 @@ from pyspark.sql import functions as F
 from lambda_spark.errors import BrokerError
 from lambda_spark.file_ranges import FileRange, whole_file
 from lambda_spark.kafka import Topic, ensure_topic
+from lambda_spark.kafka_security import spark_options
+from lambda_spark.kafka_settings import KafkaSettings
 from lambda_spark.message_tables import MESSAGES, Share, read_messages
 from lambda_spark.origins import Origin, find_origins, origin_headers
 from lambda_spark.replay import Replayed
 from lambda_spark.resume import Marks, Place, find_marks, finish, keep_marks, keeper, look_again, open_place
-from lambda_spark.settings import KafkaSettings
 from lambda_spark.stopping import stop_requested
 
 _PRODUCER_OPTIONS = {
@@ -51,7 +52,7 @@ def bulk_replay(
     Raises KeyboardInterrupt when it was stopped, EventFileError and BrokerError; of a damaged file nothing is sent.
     """
     origins = find_origins(files)
-    topic = ensure_topic(kafka.bootstrap_servers, kafka.topic, kafka.partitions)
+    topic = ensure_topic(kafka)
     sent, already_there = (spark.sparkContext.accumulator(0) for _ in range(2))
     before, total = 0, sum(origin.last_line - 1 for origin in origins)
 
@@ -59,7 +60,7 @@ def bulk_replay(
         sent.add(new)
         already_there.add(old)
 
-    with stop_requested() as stop, open_place(kafka.bootstrap_servers, topic) as place:
+    with stop_requested() as stop, open_place(kafka, topic) as place:
         marks = _settled_marks(place, origins)
         keep = keeper(place, marks)
         for file, origin in zip(files, origins, strict=True):
@@ -141,9 +142,8 @@ def _messages(spark: SparkSession, part: FileRange, topic: Topic, marks: Marks, 
 
 
 def _write(rows: DataFrame, kafka: KafkaSettings, topic: Topic) -> None:
-    writer = rows.drop("line").write.format("kafka").options(**_PRODUCER_OPTIONS)
-    writer = writer.option("kafka.bootstrap.servers", kafka.bootstrap_servers).option("topic", topic.name)
-    writer.option("kafka.max.request.size", topic.max_message_bytes).save()
+    writer = rows.drop("line").write.format("kafka").options(**spark_options(kafka), **_PRODUCER_OPTIONS)
+    writer.option("topic", topic.name).option("kafka.max.request.size", topic.max_message_bytes).save()
 
 
 def _headers(origin: Origin) -> Column:

@@ -17,7 +17,7 @@ from pyspark.errors import PySparkException
 from lambda_spark.checkpoints import Offsets, batch_offsets, first_offsets, reached_offsets, read_topic
 from lambda_spark.errors import StreamError
 from lambda_spark.kafka import TopicContent, read_content
-from lambda_spark.settings import KafkaSettings
+from lambda_spark.kafka_settings import KafkaSettings
 from lambda_spark.storage import file_names, is_local, read_file, write_file
 from lambda_spark.tables import Table
 
@@ -40,7 +40,7 @@ def guarded(kafka: KafkaSettings, checkpoint: str, tables: Sequence[Table]) -> I
     """
     with _alone(checkpoint):
         _check_files(checkpoint, tables)
-        content = read_content(kafka.bootstrap_servers, kafka.topic)
+        content = read_content(kafka)
         _check_topic(content, checkpoint)
         lost = _check_loss(content, kafka, checkpoint)
         try:

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any, get_args
 
 from lambda_spark.errors import LambdaSparkError, TimeRangeError
-from lambda_spark.settings import OnDataLoss, Settings, load_settings
+from lambda_spark.kafka_settings import OnDataLoss
+from lambda_spark.settings import Settings, load_settings
 from lambda_spark.time_ranges import TimeRange, check_range, parse_instant
 
 # What an error of ours looks like once it has gone through a Spark task.

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from rich.console import Console
 
 from lambda_spark import answers, cli, counts, pipelines, serving, words
-from lambda_spark.broker import broker_directory, running_broker
+from lambda_spark.broker import broker_of
 from lambda_spark.checkpoints import received_count
 from lambda_spark.console import make_console, print_summary
 from lambda_spark.files import file_id, find_event_files
@@ -47,7 +47,7 @@ def main() -> None:
     asked = cli.asked_range(args, settings.trends.bucket)
     # As Ctrl-C does: the broker that was started must not stay.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with running_broker(settings.kafka.bootstrap_servers, broker_directory(settings)):
+    with broker_of(settings):
         if args.events:
             files = find_event_files(args.events)
             settings = settings_of_their_own(settings, files)
@@ -105,7 +105,7 @@ def run_pipeline(
             pipelines.ingest_files(spark, settings, history)
     with progress_bar("replay") as on_progress, step("replay files into the topic"):
         replay(settings.kafka, newest, on_progress=on_progress)
-    sent = message_count(settings.kafka.bootstrap_servers, settings.kafka.topic)
+    sent = message_count(settings.kafka)
     with step("ingest: topic to master dataset"):
         pipelines.ingest_topic(spark, settings, available_now=True)
     with step("batch: trends"):

@@ -11,6 +11,8 @@ from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import KafkaError, KafkaTimeoutError, RetriableError, TopicAlreadyExistsError
 
 from lambda_spark.errors import BrokerError
+from lambda_spark.kafka_security import client_options, refusal
+from lambda_spark.kafka_settings import KafkaSettings
 
 # Events keep their place whatever their age; and a line of a file may be long before ingest rejects it.
 _TOPIC_CONFIG = {"retention.ms": "-1", "max.message.bytes": str(16 * 1024 * 1024)}
@@ -40,61 +42,61 @@ class TopicContent(NamedTuple):
     end: dict[int, int]
 
 
-def check_broker(bootstrap_servers: str) -> None:
+def check_broker(kafka: KafkaSettings) -> None:
     """Raise BrokerError where no Kafka broker answers within a few seconds."""
-    with open_admin(bootstrap_servers):
+    with open_admin(kafka):
         pass
 
 
-def check_topic(bootstrap_servers: str, topic: str) -> None:
+def check_topic(kafka: KafkaSettings) -> None:
     """Raise BrokerError where no Kafka broker answers, or it has no such topic."""
-    with open_admin(bootstrap_servers) as admin:
-        _find_topic(admin, bootstrap_servers, topic)
+    with open_admin(kafka) as admin:
+        _find_topic(admin, kafka)
 
 
-def ensure_topic(bootstrap_servers: str, topic: str, partitions: int) -> Topic:
-    """Return the topic, made with that many partitions where there is none; an existing one stays as it is.
+def ensure_topic(kafka: KafkaSettings) -> Topic:
+    """Return the topic, made with the settings' partitions where there is none; an existing one stays as it is.
 
     Raises BrokerError.
     """
-    with open_admin(bootstrap_servers) as admin:
+    with open_admin(kafka) as admin:
         with suppress(TopicAlreadyExistsError):
-            wanted = {"num_partitions": partitions, "configs": _TOPIC_CONFIG}
-            admin.create_topics({topic: wanted}, wait_for_metadata=True)
-        return _find_topic(admin, bootstrap_servers, topic)
+            wanted = {"num_partitions": kafka.partitions, "configs": _TOPIC_CONFIG}
+            admin.create_topics({kafka.topic: wanted}, wait_for_metadata=True)
+        return _find_topic(admin, kafka)
 
 
-def delete_topic(bootstrap_servers: str, topic: str) -> None:
+def delete_topic(kafka: KafkaSettings) -> None:
     """Delete the topic and what is in it. Raises BrokerError."""
-    with open_admin(bootstrap_servers) as admin:
-        admin.delete_topics([topic])
+    with open_admin(kafka) as admin:
+        admin.delete_topics([kafka.topic])
 
 
-def read_content(bootstrap_servers: str, topic: str) -> TopicContent:
+def read_content(kafka: KafkaSettings) -> TopicContent:
     """Return what the topic has. Raises BrokerError where no Kafka broker answers, or it has no such topic."""
-    with open_admin(bootstrap_servers) as admin:
-        found = _find_topic(admin, bootstrap_servers, topic)
+    with open_admin(kafka) as admin:
+        found = _find_topic(admin, kafka)
         first, end = (
-            admin.list_partition_offsets({TopicPartition(topic, number): spec for number in range(found.partitions)})
+            admin.list_partition_offsets({TopicPartition(kafka.topic, n): spec for n in range(found.partitions)})
             for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
         )
         return TopicContent(found, *({part.partition: at.offset for part, at in of.items()} for of in (first, end)))
 
 
-def message_count(bootstrap_servers: str, topic: str) -> int:
+def message_count(kafka: KafkaSettings) -> int:
     """Return the number of messages in the topic. Raises BrokerError."""
-    content = read_content(bootstrap_servers, topic)
+    content = read_content(kafka)
     return sum(content.end.values()) - sum(content.first.values())
 
 
-def open_producer(bootstrap_servers: str, topic: Topic) -> AbstractContextManager[KafkaProducer]:
+def open_producer(kafka: KafkaSettings, topic: Topic) -> AbstractContextManager[KafkaProducer]:
     """Open an idempotent producer: what it is given for a partition arrives there once and in order.
 
     It sends when it is flushed or a batch is full. Raises BrokerError, also for a KafkaError inside the block.
     """
     return _open(
         KafkaProducer,
-        bootstrap_servers,
+        kafka,
         close=_close_producer,
         enable_idempotence=True,
         acks="all",
@@ -106,20 +108,20 @@ def open_producer(bootstrap_servers: str, topic: Topic) -> AbstractContextManage
     )
 
 
-def open_consumer(bootstrap_servers: str) -> AbstractContextManager[KafkaConsumer]:
+def open_consumer(kafka: KafkaSettings) -> AbstractContextManager[KafkaConsumer]:
     """Open a consumer that reads what it is assigned. Raises BrokerError, also for a KafkaError inside the block."""
     return _open(
         KafkaConsumer,
-        bootstrap_servers,
+        kafka,
         close=KafkaConsumer.close,
         auto_offset_reset="earliest",
         metrics_enabled=False,
     )
 
 
-def open_admin(bootstrap_servers: str) -> AbstractContextManager[KafkaAdminClient]:
+def open_admin(kafka: KafkaSettings) -> AbstractContextManager[KafkaAdminClient]:
     """Open what makes topics and looks after groups. Raises BrokerError, also for a KafkaError inside the block."""
-    return _open(KafkaAdminClient, bootstrap_servers, close=KafkaAdminClient.close)
+    return _open(KafkaAdminClient, kafka, close=KafkaAdminClient.close)
 
 
 def retried(action: Callable[[], Result]) -> Result:
@@ -132,19 +134,21 @@ def retried(action: Callable[[], Result]) -> Result:
 
 
 @contextmanager
-def _open(client: Any, bootstrap_servers: str, close: Callable[[Any], None], **options: Any) -> Iterator[Any]:
+def _open(client: Any, kafka: KafkaSettings, close: Callable[[Any], None], **options: Any) -> Iterator[Any]:
+    secured = client_options(kafka)
     try:
-        connection = client(bootstrap_servers=bootstrap_servers, bootstrap_timeout_ms=_CONNECT_MS, **options)
+        connection = client(bootstrap_timeout_ms=_CONNECT_MS, **secured, **options)
     except (KafkaError, ValueError) as error:
         raise BrokerError(
-            f"No Kafka broker answers at {bootstrap_servers}: start one with `make broker`, "
+            refusal(kafka)
+            or f"No Kafka broker answers at {kafka.bootstrap_servers}: start one with `make broker`, "
             "or name yours with --bootstrap-servers."
         ) from error
     try:
         yield connection
     except KafkaError as error:
         raise BrokerError(
-            f"The Kafka broker at {bootstrap_servers} could not do it ({error}): "
+            f"The Kafka broker at {kafka.bootstrap_servers} could not do it ({error}): "
             "see that it runs, then repeat the command."
         ) from error
     finally:
@@ -161,12 +165,13 @@ def _close_producer(producer: KafkaProducer) -> None:
         producer.close(timeout=1)
 
 
-def _find_topic(admin: KafkaAdminClient, bootstrap_servers: str, topic: str) -> Topic:
+def _find_topic(admin: KafkaAdminClient, kafka: KafkaSettings) -> Topic:
+    topic = kafka.topic
     (found,) = admin.describe_topics([topic])
     if not found["partitions"]:
         raise BrokerError(
-            f"There is no topic {topic} at {bootstrap_servers}: replay events into it with jobs/replay_events.py, "
-            "or name another with --topic."
+            f"There is no topic {topic} at {kafka.bootstrap_servers}: replay events into it with "
+            "jobs/replay_events.py, or name another with --topic."
         )
     resource = ConfigResource(ConfigResourceType.TOPIC, topic, ["max.message.bytes"])
     config = admin.describe_configs([resource], config_filter="all")["topic"][topic]

@@ -5,7 +5,8 @@ import json
 from pyspark.sql import DataFrame, SparkSession
 
 from lambda_spark.checkpoints import Offsets
-from lambda_spark.settings import KafkaSettings
+from lambda_spark.kafka_security import spark_options
+from lambda_spark.kafka_settings import KafkaSettings
 
 # Larger fetches than the consumer's defaults: from 280,000 to over 700,000 messages a second on two cores.
 _FETCH_OPTIONS = {
@@ -38,7 +39,7 @@ def read_messages(spark: SparkSession, kafka: KafkaSettings, start: Offsets, end
 
 def _options(kafka: KafkaSettings) -> dict[str, str]:
     return {
-        "kafka.bootstrap.servers": kafka.bootstrap_servers,
+        **spark_options(kafka),
         "subscribe": kafka.topic,
         "failOnDataLoss": "true",
     }

@@ -18,7 +18,7 @@ from subprocess import Popen
 from rich.console import Console
 
 from lambda_spark import cli, counts
-from lambda_spark.broker import broker_directory, running_broker
+from lambda_spark.broker import broker_of
 from lambda_spark.console import make_console
 from lambda_spark.daemons import becomes_true, start_daemon, stop_daemon
 from lambda_spark.demo import MONTH
@@ -46,7 +46,7 @@ def main() -> None:
     shutil.rmtree(settings.data_root, ignore_errors=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = make_console()
-    with running_broker(settings.kafka.bootstrap_servers, broker_directory(settings)), own_topic(settings):
+    with broker_of(settings), own_topic(settings):
         files = args.events or [_generated(given.local_root, console)]
         with running(settings, files, args.speed, console) as processes:
             watch(processes, settings, console)
@@ -62,12 +62,11 @@ def own_settings(settings: Settings, number: int) -> Settings:
 @contextmanager
 def own_topic(settings: Settings) -> Iterator[None]:
     """Have the topic inside the block."""
-    kafka = settings.kafka
-    ensure_topic(kafka.bootstrap_servers, kafka.topic, kafka.partitions)
+    ensure_topic(settings.kafka)
     try:
         yield
     finally:
-        delete_topic(kafka.bootstrap_servers, kafka.topic)
+        delete_topic(settings.kafka)
 
 
 @contextmanager

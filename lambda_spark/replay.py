@@ -17,11 +17,11 @@ from kafka.errors import MessageSizeTooLargeError
 from lambda_spark.errors import EventFileError, SettingsError
 from lambda_spark.files import Record, read_records
 from lambda_spark.kafka import Topic, ensure_topic, open_producer
+from lambda_spark.kafka_settings import KafkaSettings
 from lambda_spark.messages import Message, message_of, partition_of
 from lambda_spark.origins import Origin, find_origins, origin_headers
 from lambda_spark.resume import Mark, Marks, find_marks, finish, keep_marks, keeper, open_place
 from lambda_spark.schemas import EVENT_COLUMNS
-from lambda_spark.settings import KafkaSettings
 from lambda_spark.stopping import stop_requested
 
 _EVENT_TIME = EVENT_COLUMNS.index("event_time")
@@ -71,14 +71,14 @@ def replay(
     origins = find_origins(files)
     total = sum(origin.last_line - 1 for origin in origins)
     total = total if limit is None else min(total, limit)
-    topic = ensure_topic(kafka.bootstrap_servers, kafka.topic, kafka.partitions)
+    topic = ensure_topic(kafka)
     sent = already_there = 0
     pace = _pace(speed)
     with (
         _rare_garbage_collection(),
         stop_requested() as stop,
-        open_producer(kafka.bootstrap_servers, topic) as producer,
-        open_place(kafka.bootstrap_servers, topic) as place,
+        open_producer(kafka, topic) as producer,
+        open_place(kafka, topic) as place,
     ):
         marks = find_marks(place, origins)
         keep = keeper(place, marks)

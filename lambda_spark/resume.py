@@ -18,6 +18,7 @@ from kafka.structs import OffsetAndMetadata
 
 from lambda_spark.errors import BrokerError
 from lambda_spark.kafka import Topic, open_admin, open_consumer, retried
+from lambda_spark.kafka_settings import KafkaSettings
 from lambda_spark.origins import Origin
 
 _KEEP_SECONDS = 2
@@ -46,9 +47,9 @@ Marks = dict[int, Mark]
 
 
 @contextmanager
-def open_place(bootstrap_servers: str, topic: Topic) -> Iterator[Place]:
+def open_place(kafka: KafkaSettings, topic: Topic) -> Iterator[Place]:
     """Open the clients. Raises BrokerError, also for a KafkaError inside the block."""
-    with open_admin(bootstrap_servers) as admin, open_consumer(bootstrap_servers) as consumer:
+    with open_admin(kafka) as admin, open_consumer(kafka) as consumer:
         yield Place(topic, admin, consumer)
 
 

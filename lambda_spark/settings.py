@@ -1,5 +1,6 @@
 """The settings: conf/lambda.toml holds every default, the environment (LAMBDA_*) and job options override it."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from lambda_spark.errors import SettingsError
-from lambda_spark.storage import is_local
+from lambda_spark.kafka_settings import KafkaSettings
+from lambda_spark.storage import checked_uri, is_local
 
 _CONFIG = Path("conf", "lambda.toml")
 # Looked for upwards, since the package may lie in the project's dist/lambda_spark.zip, which Spark puts first.
@@ -20,21 +22,14 @@ CountBy = Literal["events", "users"]
 EventType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Trigger = Annotated[str, Field(pattern=r"^\d+ (millisecond|second|minute|hour)s?$")]
 Order = Literal["relevance", "origin"]
-OnDataLoss = Literal["fail", "continue"]
 LeaveOut = Literal["purchased", "seen", "none"]
+
+# What stands under such a name is not shown, even where the name is misspelt.
+_SECRET = re.compile(r"pass|pwd|secret|token|credential|://.*@", re.IGNORECASE)
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class KafkaSettings(_Section):
-    """The broker and the topic that both layers read."""
-
-    bootstrap_servers: str
-    topic: str = Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")
-    partitions: int = Field(ge=1)
-    on_data_loss: OnDataLoss
 
 
 class IngestSettings(_Section):
@@ -115,7 +110,12 @@ class Settings(BaseSettings):
     """All settings. Precedence: job options, then LAMBDA_* variables, then conf/lambda.toml."""
 
     model_config = SettingsConfigDict(
-        env_prefix="LAMBDA_", env_nested_delimiter="__", toml_file=CONFIG_FILE, extra="forbid", frozen=True
+        env_prefix="LAMBDA_",
+        env_nested_delimiter="__",
+        toml_file=CONFIG_FILE,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     data_root: str
@@ -130,7 +130,12 @@ class Settings(BaseSettings):
     @field_validator("data_root", mode="before")
     @classmethod
     def _from_project_root(cls, value: str | Path) -> str:
-        return str(PROJECT_ROOT / value) if is_local(str(value)) else str(value).rstrip("/")
+        root = str(value)
+        if not is_local(root):
+            return checked_uri(root)
+        if not root.strip() or not root.isprintable():
+            raise ValueError("name a folder, or a URI such as s3a://BUCKET/FOLDER")
+        return str(PROJECT_ROOT / root)
 
     @property
     def local_root(self) -> Path:
@@ -159,17 +164,25 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc'])} = {_shown(problem)}: {problem['msg']}"
+            f"{_name(problem)} = {_shown(problem)}: {problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors()
         )
         raise SettingsError(f"Cannot use these settings: {problems}. Every setting is in {CONFIG_FILE}.") from error
     except ValueError as error:
         # A file that is no TOML, or a list or table in the environment that is no JSON.
-        unreadable = getattr(error.__cause__, "doc", str(CONFIG_FILE))
+        unreadable = _without_secrets(getattr(error.__cause__, "doc", str(CONFIG_FILE)))
         remedy = f'write lists as in ["view", "cart"]; every setting is in {CONFIG_FILE}.'
         raise SettingsError(f"Cannot read {unreadable!r} as settings ({error}): {remedy}") from error
 
 
+def _name(problem: Mapping[str, Any]) -> str:
+    return ".".join(str(part) for part in problem["loc"])
+
+
 def _shown(problem: Mapping[str, Any]) -> str:
     """Return the bad value, unless nobody is to read it."""
-    return "…" if "token" in problem["loc"] else repr(problem["input"])
+    return "…" if _SECRET.search(_name(problem)) else repr(_without_secrets(problem["input"]))
+
+
+def _without_secrets(value: Any) -> Any:
+    return "…" if _SECRET.search(str(value)) else value

@@ -6,6 +6,7 @@ AWS_ENDPOINT_URL): Spark, delta-rs and Arrow each look there. Runs on executors 
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from pyarrow import fs
 
@@ -13,6 +14,21 @@ from pyarrow import fs
 def is_local(root: str) -> bool:
     """Say whether the root is a folder of this machine."""
     return "://" not in root
+
+
+def checked_uri(uri: str) -> str:
+    """Return the URI of a data root without a slash at its end.
+
+    Raises ValueError where it could lead elsewhere, or holds a key, which would then stand in tables and logs.
+    """
+    address = urlsplit(uri)
+    if "@" in address.netloc:
+        raise ValueError("a URI is written into logs: leave the keys out, they belong into the environment")
+    if not address.netloc and address.scheme != "file":
+        raise ValueError("name the bucket, as in s3a://BUCKET/FOLDER")
+    if not uri.isprintable() or set("?#%\\ ") & set(uri) or {".", ".."} & set(address.path.split("/")):
+        raise ValueError("write it without . and .. between slashes, and without blanks and any of ? # % \\")
+    return uri.rstrip("/")
 
 
 def open_root(root: str) -> tuple[Any, str]:

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from lambda_spark import events, kafka_source, spark_tables, tables
 from lambda_spark.checkpoints import Offsets, count_between
 from lambda_spark.console import make_console, print_batch
-from lambda_spark.settings import KafkaSettings
+from lambda_spark.kafka_settings import KafkaSettings
 from lambda_spark.streams import Watch
 
 _ROWS = 3

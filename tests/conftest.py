@@ -57,7 +57,7 @@ def new_topic(broker: str) -> Callable[..., str]:
 
     def make(partitions: int = 4) -> str:
         topic = f"events-{next(numbers)}"
-        ensure_topic(broker, topic, partitions)
+        ensure_topic(load_settings(kafka={"bootstrap_servers": broker, "topic": topic, "partitions": partitions}).kafka)
         return topic
 
     return make

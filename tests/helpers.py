@@ -20,8 +20,9 @@ from pyspark.sql import functions as F
 
 from lambda_spark import tables
 from lambda_spark.event_files import EventFile
+from lambda_spark.kafka_settings import KafkaSettings
 from lambda_spark.schemas import EVENT_COLUMNS
-from lambda_spark.settings import KafkaSettings, Settings
+from lambda_spark.settings import Settings
 from lambda_spark.tables import Table, path_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lambda_spark.daemons import becomes_true, running_pid
-from lambda_spark.settings import PROJECT_ROOT, KafkaSettings, load_settings
+from lambda_spark.kafka_settings import KafkaSettings
+from lambda_spark.settings import PROJECT_ROOT, load_settings
 
 _START_SECONDS, _STOP_SECONDS = 150, 60
 

@@ -13,8 +13,9 @@ from kafka import KafkaConsumer, TopicPartition
 
 from lambda_spark.files import file_id, read_records
 from lambda_spark.kafka import message_count
+from lambda_spark.kafka_settings import KafkaSettings
 from lambda_spark.schemas import EVENT_COLUMNS
-from lambda_spark.settings import PROJECT_ROOT, KafkaSettings
+from lambda_spark.settings import PROJECT_ROOT
 
 HEADER = ",".join(EVENT_COLUMNS)
 ODD_LINES = [
@@ -80,7 +81,7 @@ def half_done(kafka: KafkaSettings, *arguments: str | Path) -> Iterator["subproc
     """Run the job until the topic has got some of its messages."""
     process = subprocess.Popen(job(kafka, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        while message_count(kafka.bootstrap_servers, kafka.topic) == 0:
+        while message_count(kafka) == 0:
             assert process.poll() is None
             time.sleep(0.02)
         yield process

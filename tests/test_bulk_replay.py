@@ -17,14 +17,15 @@ from lambda_spark.bulk_replay import bulk_replay
 from lambda_spark.errors import EventFileError
 from lambda_spark.files import file_id
 from lambda_spark.kafka import message_count
+from lambda_spark.kafka_settings import KafkaSettings
 from lambda_spark.replay import Replayed, replay
-from lambda_spark.settings import KafkaSettings
+from lambda_spark.settings import load_settings
 from lambda_spark.synthetic import write_month
 
 
 @pytest.fixture
 def new_kafka(broker: str, new_topic: Callable[[], str]) -> Callable[[], KafkaSettings]:
-    return lambda: KafkaSettings(bootstrap_servers=broker, topic=new_topic(), partitions=4)
+    return lambda: load_settings(kafka={"bootstrap_servers": broker, "topic": new_topic()}).kafka
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ def test_a_killed_replay_is_taken_up_until_each_file_is_there_once(
     assert (done.returncode, done.stderr) == (0, "")
     sent = int(re.findall(r"Sent ([\d,]+) records", done.stdout)[0].replace(",", ""))
     assert 1_000 <= sent < 201_000
-    assert message_count(kafka.bootstrap_servers, kafka.topic) == 201_000
+    assert message_count(kafka) == 201_000
     assert lines_sent(kafka, month) == lines_of(month)
     assert lines_sent(kafka, second) == lines_of(second)
 
@@ -144,7 +145,7 @@ def test_of_a_damaged_file_nothing_is_sent(
     damaged.write_bytes(gzip.compress(month.read_bytes()[:1_000_000])[:-100])
     with pytest.raises(EventFileError, match=r"Cannot read .*damaged\.csv\.gz to its end"):
         bulk_replay(spark, kafka, [month, damaged])
-    assert message_count(kafka.bootstrap_servers, kafka.topic) == 0
+    assert message_count(kafka) == 0
 
 
 def test_options_that_do_not_go_together_are_named(kafka: KafkaSettings, month: Path) -> None:

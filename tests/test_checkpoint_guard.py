@@ -18,7 +18,8 @@ from lambda_spark.checkpoints import reached_offsets
 from lambda_spark.counts import ingest_checkpoint, speed_checkpoint
 from lambda_spark.errors import StreamError
 from lambda_spark.kafka import delete_topic, ensure_topic
-from lambda_spark.settings import KafkaSettings, Settings
+from lambda_spark.kafka_settings import KafkaSettings
+from lambda_spark.settings import Settings
 
 EVENTS = [event("2020-03-01 12:00:00", user, 1) for user in range(20)]
 STREAMS = (pipelines.ingest_topic, pipelines.speed_stream)
@@ -101,8 +102,8 @@ def test_a_topic_that_was_made_again_is_refused_even_if_loss_is_taken(
     kafka = settings.kafka.model_copy(update={"on_data_loss": "continue"})
     send(kafka, EVENTS)
     pipelines.ingest_topic(spark, settings, available_now=True)
-    delete_topic(kafka.bootstrap_servers, kafka.topic)
-    ensure_topic(kafka.bootstrap_servers, kafka.topic, partitions)
+    delete_topic(kafka)
+    ensure_topic(kafka.model_copy(update={"partitions": partitions}))
     if not id_is_kept:
         Path(ingest_checkpoint(settings.data_root), "topic-id").unlink()
     with pytest.raises(StreamError, match=r"deleted and made again, .* with --data-root"):

@@ -180,7 +180,7 @@ def test_a_topic_that_does_not_begin_at_zero_is_counted_right(spark: SparkSessio
     admin.delete_records({TopicPartition(settings.kafka.topic, part): -1 for part in range(4)})
     admin.close()
     send(settings.kafka, [event("2020-03-01 12:00:00", 1, 1)] * 2)
-    assert message_count(settings.kafka.bootstrap_servers, settings.kafka.topic) == 2
+    assert message_count(settings.kafka) == 2
     assert pipelines.ingest_topic(spark, settings, available_now=True) == Counts(batch_received=2, stored=2)
 
 

@@ -13,8 +13,8 @@ from kafka import KafkaProducer
 from pyspark.sql import SparkSession
 
 from lambda_spark import identity, pipelines
+from lambda_spark.kafka_settings import KafkaSettings
 from lambda_spark.rejects import Reason
-from lambda_spark.settings import KafkaSettings
 from lambda_spark.tables import EVENTS, RECENT_BRANDS, REJECTED_EVENTS, Table, path_of
 
 Malformed = tuple[bytes | None, Reason]

@@ -19,16 +19,17 @@ from replays import HEADER, ODD_LINES, event, half_done, job, lines_of, lines_se
 from lambda_spark.errors import BrokerError, EventFileError, SettingsError
 from lambda_spark.files import file_id, read_records
 from lambda_spark.kafka import check_broker, check_topic, ensure_topic, message_count
+from lambda_spark.kafka_settings import KafkaSettings
 from lambda_spark.progress import progress_bar
 from lambda_spark.replay import Replayed, replay
 from lambda_spark.schemas import EVENT_COLUMNS
-from lambda_spark.settings import KafkaSettings
+from lambda_spark.settings import load_settings
 from lambda_spark.synthetic import write_month
 
 
 @pytest.fixture
 def kafka(broker: str, new_topic: Callable[[], str]) -> KafkaSettings:
-    return KafkaSettings(bootstrap_servers=broker, topic=new_topic(), partitions=4)
+    return load_settings(kafka={"bootstrap_servers": broker, "topic": new_topic()}).kafka
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +97,9 @@ def test_a_second_replay_sends_nothing_even_where_the_group_is_lost(kafka: Kafka
 
 def test_killed_replays_are_taken_up_until_the_file_is_there_once(kafka: KafkaSettings, month: Path) -> None:
     for _ in range(2):
-        before = message_count(kafka.bootstrap_servers, kafka.topic)
+        before = message_count(kafka)
         process = subprocess.Popen(job(kafka, month), stdout=subprocess.DEVNULL)
-        while message_count(kafka.bootstrap_servers, kafka.topic) == before and process.poll() is None:
+        while message_count(kafka) == before and process.poll() is None:
             time.sleep(0.01)
         process.kill()
         process.wait()
@@ -115,7 +116,7 @@ def test_a_stopped_replay_says_what_it_sent_and_goes_on_from_there(
     with half_done(kafka, month, "--speed", "100000") as process:
         process.send_signal(number)
         output, errors = process.communicate(timeout=30)
-    there = message_count(kafka.bootstrap_servers, kafka.topic)
+    there = message_count(kafka)
     assert (process.returncode, errors) == (130, "")
     assert f"Sent {there:,} records to topic {kafka.topic} (0 were there already)." in output
     assert replay(kafka, [month]) == Replayed(50_000 - there, there)
@@ -157,7 +158,7 @@ def test_messages_of_others_in_between_do_no_harm(kafka: KafkaSettings, tmp_path
         other.flush()
     other.close()
     assert replay(kafka, [file]) == Replayed(0, 100)
-    assert message_count(kafka.bootstrap_servers, kafka.topic) == 112
+    assert message_count(kafka) == 112
 
 
 def test_a_topic_made_anew_gets_everything_again(kafka: KafkaSettings, tmp_path: Path) -> None:
@@ -180,7 +181,7 @@ def test_a_topic_with_more_partitions_than_before_is_refused(kafka: KafkaSetting
     admin.close()
     with pytest.raises(BrokerError, match=r"had 4 partitions .* has 6 now.*: replay into a new topic"):
         replay(kafka, [file])
-    assert message_count(kafka.bootstrap_servers, kafka.topic) == 10
+    assert message_count(kafka) == 10
 
 
 def test_speed_follows_the_event_times_and_odd_ones_do_not_wait(kafka: KafkaSettings, tmp_path: Path) -> None:
@@ -214,7 +215,7 @@ def test_of_a_damaged_file_nothing_is_sent(kafka: KafkaSettings, month: Path, tm
     damaged.write_bytes(packed[: len(packed) // 2])
     with pytest.raises(EventFileError, match=r"Cannot read .*damaged\.csv\.gz to its end"):
         replay(kafka, [damaged])
-    assert message_count(kafka.bootstrap_servers, kafka.topic) == 0
+    assert message_count(kafka) == 0
 
 
 @pytest.mark.parametrize(("option", "value"), [("speed", 0.0), ("speed", float("nan")), ("limit", -1)])
@@ -224,14 +225,15 @@ def test_impossible_options_are_named(kafka: KafkaSettings, option: str, value: 
 
 
 def test_a_topic_is_made_once_and_keeps_its_messages_for_ever(broker: str) -> None:
+    kafka = load_settings(kafka={"bootstrap_servers": broker, "topic": "not-yet", "partitions": 3}).kafka
     with pytest.raises(BrokerError, match=r"no topic not-yet at .*: replay events into it"):
-        check_topic(broker, "not-yet")
-    made = ensure_topic(broker, "not-yet", 3)
-    assert made == ensure_topic(broker, "not-yet", 8)
+        check_topic(kafka)
+    made = ensure_topic(kafka)
+    assert made == ensure_topic(kafka.model_copy(update={"partitions": 8}))
     assert made.partitions == 3
-    check_topic(broker, "not-yet")
-    check_broker(broker)
-    assert message_count(broker, "not-yet") == 0
+    check_topic(kafka)
+    check_broker(kafka)
+    assert message_count(kafka) == 0
 
 
 def test_the_job_tells_what_it_did_and_nothing_else(kafka: KafkaSettings, tmp_path: Path) -> None:

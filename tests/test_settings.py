@@ -136,3 +136,75 @@ def test_settings_do_not_change_once_loaded() -> None:
     settings = load_settings()
     with pytest.raises(ValidationError):
         settings.kafka.topic = "clicks"
+
+
+@pytest.mark.parametrize(
+    ("kafka", "sentence"),
+    [
+        ({"security_protocol": "SASL_SSL"}, "SASL_SSL needs username, and one of password and password_file"),
+        ({"security_protocol": "SASL_SSL", "username": "u"}, "SASL_SSL needs username, and one of"),
+        (
+            {"security_protocol": "SASL_SSL", "username": "u", "password": "hidden", "password_file": "x"},
+            "SASL_SSL needs username, and one of",
+        ),
+        ({"username": "u", "password": "hidden"}, "PLAINTEXT uses no username and no password: set SASL_SSL"),
+        ({"ca_file": "ca.pem"}, "PLAINTEXT uses no ca_file: set SSL or SASL_SSL"),
+        ({"security_protocol": "SASL_SSL", "username": "a,b", "password": "hidden"}, "kafka.username = 'a,b'"),
+        ({"security_protocol": "TLS"}, "kafka.security_protocol = 'TLS'"),
+        ({"sasl_mechanism": "PLAIN"}, "kafka.sasl_mechanism = 'PLAIN'"),
+        ({"passwrod": "hidden"}, "kafka.passwrod = …"),
+        ({"password": ["hidden"]}, "kafka.password = …"),
+    ],
+)
+def test_a_connection_is_secured_as_a_whole_and_an_error_shows_no_secret(
+    kafka: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        load_settings(kafka=kafka)
+    assert sentence in str(error.value)
+    assert "hidden" not in f"{error.value}{error.value.__cause__}"
+
+
+def test_a_section_of_the_environment_that_is_no_json_is_not_shown_where_it_may_hold_a_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LAMBDA_KAFKA", '{"password": "hidden"')
+    with pytest.raises(SettingsError, match=r"Cannot read '…' as settings") as error:
+        load_settings()
+    assert "hidden" not in str(error.value)
+
+
+def test_settings_show_no_secret() -> None:
+    given = {"security_protocol": "SASL_SSL", "username": "u", "password": "hidden"}
+    settings = load_settings(kafka=given)
+    assert "hidden" not in f"{settings!r}{settings}{settings.model_dump()}{settings.model_dump_json()}"
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        "",
+        " ",
+        "data\n/etc",
+        "data\0",
+        "s3a://",
+        "s3a:///etc",
+        "s3a://shop/../other",
+        "s3a://shop/.",
+        "s3a://shop/%2e%2e/other",
+        "s3a://shop/a?region=x",
+        "s3a://shop/a#b",
+        "s3a://shop\\..\\other",
+        "s3a://AKIA:hidden@shop/tables",
+    ],
+)
+def test_a_data_root_that_could_lead_elsewhere_or_holds_a_key_is_refused(root: str) -> None:
+    with pytest.raises(SettingsError, match="Cannot use these settings: data_root = ") as error:
+        load_settings(data_root=root)
+    assert "hidden" not in str(error.value)
+
+
+@pytest.mark.parametrize("topic", [".", "..", "a/b", "../a", "a\\b", "a\0", "a\n", "", "a" * 250])
+def test_a_topic_whose_name_is_a_path_is_refused(topic: str) -> None:
+    with pytest.raises(SettingsError, match=r"kafka\.topic = "):
+        load_settings(kafka={"topic": topic})

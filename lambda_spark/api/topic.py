@@ -11,9 +11,9 @@ from kafka import KafkaConsumer, TopicPartition
 
 from lambda_spark import parsing
 from lambda_spark.checkpoints import Offsets
-from lambda_spark.errors import BrokerError
+from lambda_spark.errors import BrokerError, SettingsError
 from lambda_spark.kafka import open_consumer
-from lambda_spark.settings import KafkaSettings
+from lambda_spark.kafka_settings import KafkaSettings
 
 _LOOK_SECONDS, _RETRY_SECONDS = 0.5, 5.0
 _REMEMBERED = 7_200
@@ -87,11 +87,13 @@ class TopicWatch:
     def _watch(self) -> None:
         while not self._end.is_set():
             try:
-                with open_consumer(self._kafka.bootstrap_servers) as consumer:
+                with open_consumer(self._kafka) as consumer:
                     while not self._end.wait(_LOOK_SECONDS):
                         self._look(consumer)
             except BrokerError:
                 pass
+            except SettingsError as error:
+                _log.error("%s", error)
             except Exception:
                 _log.exception("The topic could not be read.")
             self.ends, self.newest = None, []
