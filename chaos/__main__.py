@@ -20,7 +20,7 @@ def main() -> None:
     """Parse the options, run the campaign, print what came of it; the exit code is 1 where anything differs."""
     options = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
     options.add_argument("--rounds", type=int, default=10, help="how many kills (default: 10)")
-    options.add_argument("--seed", type=int, default=7, help="the same one kills the same things in the same order")
+    options.add_argument("--seed", type=int, default=7, help="the same one chooses the same faults in the same order")
     options.add_argument("--events", type=int, default=20_000, help="how many events are replayed (default: 20,000)")
     args = options.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # else what was started would outlive the campaign

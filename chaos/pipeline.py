@@ -6,14 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import pyspark
-
 from bench.process import run_unmeasured
 from bench.stage import free_port
 from chaos.supervised import Supervised
 from lambda_spark.broker import running_broker
+from lambda_spark.install import spark_home
 
-_SUBMIT = str(Path(pyspark.__file__).parent / "bin" / "spark-submit")
+_SUBMIT = str(spark_home() / "bin" / "spark-submit")
 # Small ones, so that many micro-batches may be hit.
 _SMALL = {
     "LAMBDA_INGEST__TRIGGER": "1 second",

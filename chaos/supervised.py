@@ -17,7 +17,7 @@ _STOP_SECONDS = 120
 
 
 class Supervised:
-    """Runs commands one after another, again and again, until it is stopped; `is_done` once all of them went well.
+    """Runs commands one after another, again and again, until it is stopped, or, with `once`, until one went well.
 
     What they print is kept in a file each, named after the job and the number of the start.
     """
@@ -25,18 +25,11 @@ class Supervised:
     def __init__(
         self, name: str, commands: Sequence[Sequence[str]], environment: Mapping[str, str], logs: Path, once: bool
     ) -> None:
-        self.name = name
-        self.exit_codes: list[int] = []
-        self._commands, self._environment, self._logs, self._once = commands, environment, logs, once
+        self._name, self._commands, self._environment, self._logs, self._once = name, commands, environment, logs, once
         self._process: subprocess.Popen[bytes] | None = None
         self._is_over = Event()
         self._thread = Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
-
-    @property
-    def is_done(self) -> bool:
-        """Say whether the commands of a job that runs once have all ended well."""
-        return not self._thread.is_alive()
 
     def processes(self) -> list[psutil.Process]:
         """Return the running process and its descendants, the process itself first; none where it is being started."""
@@ -49,7 +42,7 @@ class Supervised:
     def wait(self, seconds: float) -> bool:
         """Wait until a job that runs once is done; say whether it is."""
         self._thread.join(seconds)
-        return self.is_done
+        return not self._thread.is_alive()
 
     def stop(self) -> None:
         """Ask the process to end, and start no other."""
@@ -63,11 +56,11 @@ class Supervised:
     def _run(self) -> None:
         for number in count():
             command = self._commands[number % len(self._commands)]
-            with (self._logs / f"{self.name}-{number}.log").open("wb") as log:
+            with (self._logs / f"{self._name}-{number}.log").open("wb") as log:
                 self._process = subprocess.Popen(
                     command, env=os.environ | self._environment, cwd=PROJECT_ROOT, stdout=log, stderr=log
                 )
-                self.exit_codes.append(self._process.wait())
-            if self._is_over.is_set() or (self._once and self.exit_codes[-1] == 0):
+                exit_code = self._process.wait()
+            if self._is_over.is_set() or (self._once and exit_code == 0):
                 return
             self._is_over.wait(_PAUSE_SECONDS)

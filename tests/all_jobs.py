@@ -1,18 +1,10 @@
-"""Every job over a topic: once in the tests' own session; as a script, with the number of times, elsewhere.
+"""Every job once over a topic: run in the tests' own session, and as a script on other clusters and data roots."""
 
-The script prints a line of JSON for each time: the version of every table after it.
-"""
-
-import json
-import sys
-
-from helpers import ALL_TABLES
 from pyspark.sql import SparkSession
 
 from lambda_spark import cli, pipelines
 from lambda_spark.session import get_spark
 from lambda_spark.settings import Settings, load_settings
-from lambda_spark.tables import version_of
 
 
 def run_all_jobs(spark: SparkSession, settings: Settings) -> None:
@@ -24,12 +16,5 @@ def run_all_jobs(spark: SparkSession, settings: Settings) -> None:
     pipelines.recommend(spark, settings)
 
 
-def main() -> None:
-    settings = load_settings()
-    for _ in range(int(sys.argv[1])):
-        run_all_jobs(get_spark("all-jobs"), settings)
-        print(json.dumps({table.name: version_of(settings.data_root, table) for table in ALL_TABLES}))
-
-
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(lambda: run_all_jobs(get_spark("all-jobs"), load_settings()))

@@ -63,7 +63,7 @@ def test_all_jobs_make_the_same_tables_with_the_package_handed_to_the_executors_
     package = str(PROJECT_ROOT / "dist" / "lambda_spark.zip")
     run_job(["make", "package"], settings, PROJECT_ROOT)
     python = {"PYSPARK_PYTHON": str(executor_python), "PYSPARK_DRIVER_PYTHON": sys.executable}
-    run_job(["spark-submit", "--master", master, "--py-files", package, ALL_JOBS, "1"], settings, tmp_path, **python)
+    run_job(["spark-submit", "--master", master, "--py-files", package, ALL_JOBS], settings, tmp_path, **python)
     assert all_tables(settings.data_root) == all_tables(reference.data_root)
 
 
