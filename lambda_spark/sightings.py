@@ -40,8 +40,8 @@ def pack(sightings: pa.Table | pa.RecordBatch, *, compressed: bool = False) -> b
 
 
 def unpack(packed: Sequence[bytes]) -> pa.Table:
-    """Return the sightings of all that was packed, one after another."""
-    tables = [pa.ipc.open_stream(each).read_all() for each in packed]
+    """Return the sightings of all that was packed, one after another, without fields that a later version has added."""
+    tables = [pa.ipc.open_stream(each).read_all().select(SIGHTINGS.names) for each in packed]
     return _concatenated([SIGHTINGS.empty_table(), *tables])
 
 

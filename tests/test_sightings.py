@@ -110,6 +110,16 @@ def test_what_is_packed_comes_out_again(seen: list[Seen]) -> None:
     assert unpack([]).to_pylist() == SIGHTINGS.empty_table().to_pylist()
 
 
+@given(rows)
+def test_a_field_that_a_later_version_packed_is_passed_over(seen: list[Seen]) -> None:
+    table = sightings(seen)
+    later = table.append_column("note", pa.array(["later"] * len(table)))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, later.schema) as stream:
+        stream.write(later)
+    assert unpack([sink.getvalue().to_pybytes(), pack(table)]).to_pylist() == [*table.to_pylist(), *table.to_pylist()]
+
+
 @given(rows, st.dictionaries(st.integers(0, 3), st.integers(0, 9)))
 def test_what_is_covered_is_dropped_by_partition_and_offset(seen: list[Seen], covered: dict[int, int]) -> None:
     kept = [row for row in seen if row[4] >= covered.get(row[3], 0)]

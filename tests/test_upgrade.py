@@ -1,0 +1,102 @@
+"""What the first landed version has left, and events with a field that nobody knows yet, are read on."""
+
+import sys
+import tarfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from conftest import NewSettings
+from helpers import contents, expected_lists, lists_of, random_events, send, shop_days
+from pyspark import cloudpickle
+from pyspark.sql import SparkSession
+from pyspark.sql.streaming.stateful_processor import StatefulProcessorHandle
+
+from lambda_spark import brand_state, pipelines, spark_tables
+from lambda_spark.counts import speed_checkpoint
+from lambda_spark.kafka import ensure_topic
+from lambda_spark.merging import merge_brand_lists
+from lambda_spark.settings import Settings
+from lambda_spark.tables import (
+    EVENTS,
+    PRODUCT_ACTIVITY,
+    RECENT_BRANDS,
+    RECOMMENDATIONS,
+    REJECTED_EVENTS,
+    TRENDS,
+    USER_BRANDS,
+    Table,
+)
+
+pytestmark = pytest.mark.fault("tables of the first version, a new field")
+
+FIRST_VERSION = Path(__file__).with_name("data") / "first-version.tar.gz"
+# As the archive was made.
+TOPIC = {"topic": "first-version", "partitions": 2}
+SPEED = {"shards": 2, "state_partitions": 1}
+
+
+@pytest.fixture(scope="module")
+def roots(spark: SparkSession, broker: str, new_settings: NewSettings) -> SimpleNamespace:
+    """Let this version go on where the first one stopped, and read all of the same topic into another root."""
+    kafka = {"bootstrap_servers": broker, **TOPIC}
+    upgraded, anew = (new_settings(kafka=kafka, speed=SPEED) for _ in range(2))
+    with tarfile.open(FIRST_VERSION) as archive:
+        archive.extractall(upgraded.data_root, filter="data")
+    ensure_topic(anew.kafka)
+    send(anew.kafka, [*shop_days(range(1, 9)), b"no event"])
+    late = send(anew.kafka, [{**event, "coupon": "SPRING"} for event in shop_days(range(9, 11))])
+    stored = {}
+    for settings in (upgraded, anew):
+        stored[settings.data_root] = pipelines.ingest_topic(spark, settings, available_now=True).stored
+        pipelines.batch_trends(spark, settings)
+        pipelines.batch_brands(spark, settings)
+        pipelines.recommend(spark, settings)
+    return SimpleNamespace(upgraded=upgraded, anew=anew, late=late, stored=stored)
+
+
+def test_the_events_of_both_versions_are_there_once(roots: SimpleNamespace) -> None:
+    assert roots.stored[roots.upgraded.data_root] == roots.late
+    assert rows_of(roots.upgraded, EVENTS) == rows_of(roots.anew, EVENTS)
+    assert rows_of(roots.upgraded, REJECTED_EVENTS) == rows_of(roots.anew, REJECTED_EVENTS)
+
+
+@pytest.mark.parametrize("view", [PRODUCT_ACTIVITY, TRENDS, USER_BRANDS], ids=lambda view: view.name)
+def test_the_views_are_those_of_all_events(roots: SimpleNamespace, view: Table) -> None:
+    assert rows_of(roots.upgraded, view) == rows_of(roots.anew, view)
+
+
+def test_the_first_versions_recommendations_stay_beside_the_new_ones(roots: SimpleNamespace) -> None:
+    upgraded, anew = (set(rows_of(settings, RECOMMENDATIONS)) for settings in (roots.upgraded, roots.anew))
+    assert anew < upgraded
+
+
+def rows_of(settings: Settings, table: Table) -> dict[str, int]:
+    return contents(settings.data_root, table, ["rejected_at"] if table == REJECTED_EVENTS else [])
+
+
+class LaterRecentBrands(brand_state.RecentBrands):
+    """As a later version might be: its state has one more field."""
+
+    def init(self, handle: StatefulProcessorHandle) -> None:
+        stored = handle.getValueState("sightings", "packed binary, note string")
+        self._sightings = SimpleNamespace(get=stored.get, update=lambda packed: stored.update((*packed, "noted")))
+
+
+def test_a_state_with_one_more_field_goes_on(
+    spark: SparkSession, new_run: NewSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = new_run(speed=SPEED, brands={"limit": 5})
+    first, second = random_events(60, 1), random_events(60, 2)
+    send(settings.kafka, first)
+    pipelines.speed_stream(spark, settings, available_now=True)
+    # Spark's workers do not find this file.
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    monkeypatch.setattr(brand_state, "RecentBrands", LaterRecentBrands)
+    send(settings.kafka, second)
+    assert pipelines.speed_stream(spark, settings, available_now=True) == 60
+    state = spark.read.format("statestore").option("stateVarName", "sightings")
+    rows = state.load(str(speed_checkpoint(settings.data_root))).collect()
+    assert {row.value.note for row in rows} == {"noted"}
+    lists = merge_brand_lists([spark_tables.read(spark, settings.data_root, RECENT_BRANDS)], 5)
+    assert lists_of(lists) == expected_lists(first + second, 5)
