@@ -4,20 +4,17 @@ import json
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from conftest import NewSettings
-from deltalake import CommitProperties, DeltaTable
-from deltalake.transaction import RemoveAction
 from helpers import contents, event, random_events, send, versions, write_events
 from kafka import KafkaAdminClient, TopicPartition
-from pyspark.errors import StreamingQueryException
-from pyspark.sql import Row, SparkSession
+from pyspark.sql import SparkSession
 
-from lambda_spark import commits, pipelines, spark_tables, tables
+from lambda_spark import pipelines, spark_tables
 from lambda_spark.kafka import message_count
 from lambda_spark.rejects import Reason
 from lambda_spark.replay import replay
@@ -125,36 +122,6 @@ def test_what_is_no_event_is_kept_as_it_came_with_reason_and_coordinates(
     coordinates = {tuple(row) for row in events} | {tuple(row[name] for name in COORDINATES[:3]) for row in rows}
     assert len(coordinates) == 98
     assert all(row.rejected_at for row in rows)
-
-
-def test_failures_after_either_commit_change_nothing_in_the_end(
-    spark: SparkSession,
-    topic: SimpleNamespace,
-    new_root: Callable[[], Settings],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    settings = new_root()
-    commit_files = commits.commit_files
-    for table, batch_id in ((REJECTED_EVENTS, 0), (EVENTS, 0), (REJECTED_EVENTS, 1), (EVENTS, 1)):
-
-        def fail(
-            log: DeltaTable,
-            target: tables.Table,
-            files: Sequence[Row],
-            removed: Sequence[RemoveAction],
-            commit: CommitProperties,
-            plan: tuple[tables.Table, int] = (table, batch_id),
-        ) -> None:
-            commit_files(log, target, files, removed, commit)
-            if (target, commit.app_transactions[0].version) == plan:
-                raise OSError("pulled the plug")
-
-        monkeypatch.setattr(commits, "commit_files", fail)
-        with pytest.raises(StreamingQueryException, match="pulled the plug"):
-            pipelines.ingest_topic(spark, settings, available_now=True)
-    monkeypatch.undo()
-    pipelines.ingest_topic(spark, settings, available_now=True)
-    assert master_dataset(settings) == master_dataset(topic.settings)
 
 
 def test_ingest_runs_until_sigterm_and_loses_nothing(

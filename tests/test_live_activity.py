@@ -12,10 +12,9 @@ import pytest
 from conftest import NewSettings
 from deltalake import DeltaTable
 from helpers import event, send, shop_days, write_events
-from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 
-from lambda_spark import commits, handover, merged_activity, pipelines, tables
+from lambda_spark import handover, merged_activity, pipelines, tables
 from lambda_spark.activity import Span, count_here, counter, product_activity
 from lambda_spark.known_events import open_live
 from lambda_spark.merged_activity import bucket_counts, known_counts
@@ -125,27 +124,6 @@ def test_an_answer_that_reaches_into_today_counts_what_the_stream_has_seen(spark
     rows = DeltaTable(f"{run.data_root}/recommendations").to_pyarrow_table().to_pylist()
     # Product 1 has 3, 6, 9 and 12 events on these days.
     assert {row["total_pct_increase"] for row in rows if row["product_id"] == 1} == {300.0}
-
-
-def test_a_failure_between_the_commits_counts_nothing_twice(
-    spark: SparkSession, run: Settings, new_settings: NewSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = new_settings(kafka=run.kafka.model_dump(), **SECTIONS)
-    commit_files = commits.commit_files
-
-    def fail(*arguments: object) -> None:
-        commit_files(*arguments)
-        raise OSError("pulled the plug")
-
-    monkeypatch.setattr(commits, "commit_files", fail)
-    with pytest.raises(StreamingQueryException, match="pulled the plug"):
-        pipelines.speed_stream(spark, settings, available_now=True)
-    assert len(DeltaTable(tables.path_of(settings.data_root, LIVE_ACTIVITY)).to_pyarrow_table())
-    monkeypatch.undo()
-    pipelines.speed_stream(spark, settings, available_now=True)
-    rows = DeltaTable(tables.path_of(settings.data_root, LIVE_ACTIVITY)).to_pyarrow_table().to_pylist()
-    assert len({(row["source_partition"], row["source_offset"]) for row in rows}) == len(rows)
-    assert len(rows) == len(shop_days(range(1, 5)))
 
 
 def test_a_stream_that_began_anew_counts_nothing_twice(

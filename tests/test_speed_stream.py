@@ -8,11 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import NewSettings
-from helpers import Lists, contents, expected_lists, lists_of, random_events, send
-from pyspark.errors import StreamingQueryException
+from helpers import Lists, expected_lists, lists_of, random_events, send
 from pyspark.sql import SparkSession
 
-from lambda_spark import commits, pipelines, spark_tables
+from lambda_spark import pipelines, spark_tables
 from lambda_spark.counts import speed_checkpoint
 from lambda_spark.merging import merge_brand_lists
 from lambda_spark.settings import Settings
@@ -83,27 +82,6 @@ def test_the_state_holds_exactly_the_lists_of_the_users(
         lists[row["user_id"]] = (*lists.get(row["user_id"], ()), (row["brand"], row["seen_at"]))
     assert lists == topic.expected
     assert len({row.key.shard for row in stored}) == len(stored) <= SHARDS
-
-
-def test_a_failure_between_commit_and_checkpoint_changes_nothing_in_the_end(
-    spark: SparkSession,
-    undisturbed: Settings,
-    new_root: Callable[[], Settings],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    settings = new_root()
-    append_once = commits.append_once
-
-    def fail(*arguments: object) -> None:
-        append_once(*arguments)
-        raise OSError("pulled the plug")
-
-    monkeypatch.setattr(commits, "append_once", fail)
-    with pytest.raises(StreamingQueryException, match="pulled the plug"):
-        pipelines.speed_stream(spark, settings, available_now=True)
-    monkeypatch.undo()
-    pipelines.speed_stream(spark, settings, available_now=True)
-    assert contents(settings.data_root, RECENT_BRANDS) == contents(undisturbed.data_root, RECENT_BRANDS)
 
 
 def test_a_stream_runs_until_sigterm_and_loses_nothing(
