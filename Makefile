@@ -35,7 +35,7 @@ month: ready  ## Generate a month of 67.5 million events, 9 GB, in data/month; R
 	@$(BIN)/python -m lambda_spark.month $(if $(ROWS),--events $(ROWS))
 
 test: ready .venv/.dev .venv-evaluation/.ready  ## Run all tests, on real Spark, Delta and Kafka, two files at a time
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not long"
 
 lint: ready .venv/.dev  ## Check style, types and the layers
 	@$(BIN)/ruff check

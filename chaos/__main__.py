@@ -1,14 +1,17 @@
-"""`python -m chaos`: kill parts of a running pipeline, and compare every table with that of an undisturbed one."""
+"""`python -m chaos`: kill parts of a running pipeline, then let it meet all other faults; compare, and tell."""
 
 import argparse
 import signal
 import sys
 import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from chaos.campaign import Round, campaign
+from chaos.cases import Case, run_cases
 from lambda_spark import cli
 from lambda_spark.settings import PROJECT_ROOT
 from lambda_spark.terminal import left, print_table, right
@@ -28,24 +31,31 @@ def main() -> None:
     console = Console()
     with tempfile.TemporaryDirectory(dir=FOLDER, prefix="campaign-") as folder:
         rounds = list(campaign(Path(folder), args.rounds, args.seed, args.events, console.print))
-    print_rounds(console, rounds)
-    sys.exit(any(each.differences for each in rounds))
+    cases = run_cases()
+    print_outcomes(console, rounds, cases)
+    sys.exit(not cases or any(each.differences for each in rounds) or any(each.ended == "failed" for each in cases))
 
 
-def print_rounds(console: Console, rounds: list[Round]) -> None:
-    """Print how often each fault struck and what came of it, then whatever differed."""
-    faults = sorted({each.fault for each in rounds})
-    of_fault = [[each for each in rounds if each.fault == fault] for fault in faults]
+def print_outcomes(console: Console, rounds: Sequence[Round], cases: Sequence[Case]) -> None:
+    """Print how often each fault struck and was withstood, then whatever differed."""
+    outcomes: defaultdict[str, list[tuple[bool, bool]]] = defaultdict(list)
+    for each in rounds:
+        outcomes[f"kill -9: {each.fault}"].append((each.victim is not None, not each.differences))
+    for case in cases:
+        outcomes[case.fault].append((case.ended != "skipped", case.ended == "passed"))
     columns = [
-        left("fault", faults),
-        right("rounds", [len(each) for each in of_fault]),
-        right("hit", [sum(one.victim is not None for one in each) for each in of_fault]),
-        right("all tables equal", [sum(not one.differences for one in each) for each in of_fault]),
+        left("fault", list(outcomes)),
+        right("tried", [len(of_fault) for of_fault in outcomes.values()]),
+        right("struck", [sum(has_struck for has_struck, _ in of_fault) for of_fault in outcomes.values()]),
+        right("withstood", [sum(is_well for _, is_well in of_fault) for of_fault in outcomes.values()]),
     ]
-    print_table(console, f"{len(rounds)} rounds", columns)
+    print_table(console, f"{len(rounds)} kills, {len(cases)} other cases", columns)
     for run, told in {each.run: each.differences for each in rounds}.items():
         for difference in told:
             console.print(f"run {run}: {difference}", style="red")
+    for case in cases:
+        if case.ended != "passed":
+            console.print(f"{case.ended}: {case.test}", style="red" if case.ended == "failed" else "yellow")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A campaign: runs of five rounds, a kill each, and after each run the comparison with an undisturbed one."""
+"""A campaign: runs of ten rounds, a kill each, and after each run the comparison with an undisturbed one."""
 
 import tempfile
 import time
@@ -8,16 +8,16 @@ from random import Random
 from typing import NamedTuple
 
 from bench.process import BenchError, run_unmeasured
-from chaos.faults import FAULTS
+from chaos.faults import CLUSTER_FAULTS, FAULTS
 from chaos.outcome import Outcome, differences, read_outcome
 from chaos.pipeline import Running, finish, open_place, replay, running
 from lambda_spark.synthetic import generate_month, write_events
 from lambda_spark.synthetic_shop import DAYS
 from lambda_spark.synthetic_visits import DAY_SECONDS
 
-ROUNDS_A_RUN = 5
+ROUNDS_A_RUN = 10
 _FIRST_PAUSE, _PAUSE = (8.0, 16.0), (2.0, 9.0)
-_FEED_SECONDS = 45
+_FEED_SECONDS_A_ROUND = 9
 _TRIES, _RETRY_SECONDS = 40, 0.5
 _PATIENCE_SECONDS = 300
 
@@ -34,16 +34,18 @@ class Round(NamedTuple):
 
 
 def campaign(folder: Path, rounds: int, seed: int, events: int, say: Say) -> Iterator[Round]:
-    """Yield the rounds, those of a run when it is over."""
+    """Yield the rounds, those of a run when it is over; every second run is on a cluster."""
     file = folder / "events.csv"
     write_events(file, generate_month(seed, events=events, users=max(events // 15, 100), products=200))
     say("An undisturbed run …")
     expected = _undisturbed(folder / "undisturbed", file)
     for run, first in enumerate(range(0, rounds, ROUNDS_A_RUN), start=1):
-        chance = Random(f"{seed} {run}")
-        faults = [chance.choice(list(FAULTS)) for _ in range(min(ROUNDS_A_RUN, rounds - first))]
+        chance, on_cluster = Random(f"{seed} {run}"), run % 2 == 0
+        kinds = CLUSTER_FAULTS if on_cluster else FAULTS
+        faults = chance.choices(list(kinds), k=min(ROUNDS_A_RUN, rounds - first))
+        say(f"Run {run}, " + ("on a cluster …" if on_cluster else "in local mode …"))
         with tempfile.TemporaryDirectory(dir=folder, prefix=f"run-{run}-") as place:
-            hit, told = _run(Path(place), file, expected, faults, chance, say)
+            hit, told = _run(Path(place), file, expected, faults, on_cluster, chance, say)
         yield from (Round(run, fault, victim, told) for fault, victim in hit)
 
 
@@ -55,12 +57,13 @@ def _undisturbed(folder: Path, file: Path) -> Outcome:
 
 
 def _run(
-    folder: Path, file: Path, expected: Outcome, faults: list[str], chance: Random, say: Say
+    folder: Path, file: Path, expected: Outcome, faults: list[str], on_cluster: bool, chance: Random, say: Say
 ) -> tuple[list[tuple[str, str | None]], list[str]]:
     """Return each fault with what it hit, and what differs in the end."""
     hit: list[tuple[str, str | None]] = []
     with open_place(folder) as place:
-        with running(place, file, DAYS * DAY_SECONDS / _FEED_SECONDS) as pipeline:
+        speed = DAYS * DAY_SECONDS / (_FEED_SECONDS_A_ROUND * len(faults))
+        with running(place, file, speed, on_cluster=on_cluster) as pipeline:
             time.sleep(chance.uniform(*_FIRST_PAUSE))
             for fault in faults:
                 time.sleep(chance.uniform(*_PAUSE))
@@ -78,7 +81,7 @@ def _run(
 
 def _strike(fault: str, pipeline: Running, chance: Random) -> str | None:
     for _ in range(_TRIES):
-        if victim := FAULTS[fault](pipeline, chance):
+        if victim := CLUSTER_FAULTS[fault](pipeline, chance):
             return victim
         time.sleep(_RETRY_SECONDS)
     return None

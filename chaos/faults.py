@@ -25,9 +25,12 @@ def kill_driver(job: str) -> Fault:
 
 def kill_python_worker(running: Running, chance: Random) -> str | None:
     """Kill a Python that works for a task of any job."""
-    processes = [each for job in running.jobs.values() for each in job.processes()]
-    workers = [each for each in processes if _has(each, "pyspark.daemon", "pyspark.worker")]
-    return _kill(chance.choice(workers)) if workers else None
+    return _kill_one(running, chance, "pyspark.daemon", "pyspark.worker")
+
+
+def kill_executor(running: Running, chance: Random) -> str | None:
+    """Kill an executor of any job; the cluster starts another one."""
+    return _kill_one(running, chance, "CoarseGrainedExecutorBackend")
 
 
 def kill_broker(running: Running, _: Random) -> str | None:
@@ -56,10 +59,17 @@ FAULTS: dict[str, Fault] = {
     "broker": kill_broker,
     "replay": kill_replay,
 }
+# Where the jobs run on a cluster.
+CLUSTER_FAULTS = {**FAULTS, "executor": kill_executor}
 
 
 def _is_of_driver(process: psutil.Process) -> bool:
     return _has(process, "SparkSubmit") or (_has(process, "jobs/") and not _has(process, "pyspark.daemon"))
+
+
+def _kill_one(running: Running, chance: Random, *words: str) -> str | None:
+    processes = [each for each in running.processes() if _has(each, *words)]
+    return _kill(chance.choice(processes)) if processes else None
 
 
 def _has(process: psutil.Process, *words: str) -> bool:

@@ -1,4 +1,7 @@
-"""The pipeline as a shop runs it: a broker, a replay that feeds the topic, both streams, and batch jobs in a circle."""
+"""The pipeline as a shop runs it: a broker, a replay that feeds the topic, both streams, and batch jobs in a circle.
+
+Its jobs run in local mode, or on a standalone cluster of their own.
+"""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,10 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
+
 from bench.process import run_unmeasured
 from bench.stage import free_port
 from chaos.supervised import Supervised
+from lambda_spark import cluster
 from lambda_spark.broker import running_broker
+from lambda_spark.daemons import running_pid
 from lambda_spark.install import spark_home
 
 _SUBMIT = str(spark_home() / "bin" / "spark-submit")
@@ -40,6 +47,11 @@ class Place(NamedTuple):
         """Return the broker's folder."""
         return self.folder / "broker"
 
+    @property
+    def cluster(self) -> Path:
+        """Return the folder of the cluster's processes."""
+        return self.folder / "cluster"
+
     def environment(self) -> dict[str, str]:
         """Return the environment in which the jobs read and write there."""
         return _SMALL | {"LAMBDA_DATA_ROOT": self.root, "LAMBDA_KAFKA__BOOTSTRAP_SERVERS": self.bootstrap_servers}
@@ -51,6 +63,12 @@ class Running(NamedTuple):
     place: Place
     jobs: Mapping[str, Supervised]
 
+    def processes(self) -> list[psutil.Process]:
+        """Return the processes of all jobs, and of their executors on a cluster."""
+        workers = [running_pid(self.place.cluster / name) for name in cluster.WORKERS]
+        of_executors = [each for pid in workers if pid for each in psutil.Process(pid).children(recursive=True)]
+        return [each for job in self.jobs.values() for each in job.processes()] + of_executors
+
 
 @contextmanager
 def open_place(folder: Path) -> Iterator[Place]:
@@ -61,19 +79,36 @@ def open_place(folder: Path) -> Iterator[Place]:
 
 
 @contextmanager
-def running(place: Place, events: Path, speed: float) -> Iterator[Running]:
+def running(place: Place, events: Path, speed: float, *, on_cluster: bool) -> Iterator[Running]:
     """Run all of it inside the block, the file's events at a multiple of their own time."""
     logs = place.folder / "logs"
     logs.mkdir(parents=True)
-    circles = {name: [submit(name)] for name in STREAMS} | {"batch": [submit(name) for name in BATCH_JOBS]}
-    environment = place.environment()
-    jobs = {"replay": Supervised("replay", [replay(events, "--speed", str(speed))], environment, logs, once=True)}
-    jobs |= {name: Supervised(name, commands, environment, logs, once=False) for name, commands in circles.items()}
+    with _submit_options(place.cluster, on_cluster) as options:
+        environment = place.environment()
+        jobs = {"replay": Supervised("replay", [replay(events, "--speed", str(speed))], environment, logs, once=True)}
+        circles = {name: [submit(name, options)] for name in STREAMS}
+        circles["batch"] = [submit(name, options) for name in BATCH_JOBS]
+        jobs |= {name: Supervised(name, commands, environment, logs, once=False) for name, commands in circles.items()}
+        try:
+            yield Running(place, jobs)
+        finally:
+            for job in jobs.values():
+                job.stop()
+
+
+@contextmanager
+def _submit_options(folder: Path, on_cluster: bool) -> Iterator[list[str]]:
+    """Start a cluster if one is wanted; yield the options by which a job runs there, or none."""
+    if not on_cluster:
+        yield []
+        return
+    port = free_port()
+    cluster.start_cluster(folder, port, free_port())
     try:
-        yield Running(place, jobs)
+        # A core each, so that all jobs find one at once.
+        yield ["--master", f"spark://{cluster.HOST}:{port}", "--conf", "spark.cores.max=1"]
     finally:
-        for job in jobs.values():
-            job.stop()
+        cluster.stop_cluster(folder)
 
 
 def finish(place: Place) -> None:
@@ -81,9 +116,9 @@ def finish(place: Place) -> None:
     run_unmeasured([_SUBMIT, "chaos/finish.py"], place.environment())
 
 
-def submit(job: str, *options: str) -> list[str]:
-    """Return the command that runs a job by spark-submit."""
-    return [_SUBMIT, f"jobs/{job}.py", *options]
+def submit(job: str, options: Sequence[str]) -> list[str]:
+    """Return the command that runs a job by spark-submit, with options of the latter."""
+    return [_SUBMIT, *options, f"jobs/{job}.py"]
 
 
 def replay(events: Path, *options: str) -> Sequence[str]:
