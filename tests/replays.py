@@ -79,9 +79,10 @@ def run_job(kafka: KafkaSettings, *arguments: str | Path) -> "subprocess.Complet
 @contextmanager
 def half_done(kafka: KafkaSettings, *arguments: str | Path) -> Iterator["subprocess.Popen[str]"]:
     """Run the job until the topic has got some of its messages."""
+    before = message_count(kafka)
     process = subprocess.Popen(job(kafka, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        while message_count(kafka) == 0:
+        while message_count(kafka) == before:
             assert process.poll() is None
             time.sleep(0.02)
         yield process

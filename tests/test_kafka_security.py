@@ -24,6 +24,8 @@ from lambda_spark.kafka_settings import KafkaSettings
 from lambda_spark.replay import replay
 from lambda_spark.settings import PROJECT_ROOT, Settings, load_settings
 
+pytestmark = pytest.mark.fault("a broker with TLS and SCRAM, wrong logins")
+
 USER = "shop"
 # With all that a quoted text in JAAS could stumble over.
 PASSWORD = 'W7x "quoted" \\n, =; ñ-hidden'
