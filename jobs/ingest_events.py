@@ -20,7 +20,7 @@ def main() -> None:
     if files:
         counts = pipelines.ingest_files(spark, settings, files)
     else:
-        counts = pipelines.ingest_topic(spark, settings, args.available_now, watch)
+        counts = pipelines.ingest_topic(spark, settings, args.available_now, watch, args.rebuild_from_master)
     console.print_counts(console.make_console(), counts)
 
 

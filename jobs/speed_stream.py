@@ -15,7 +15,7 @@ def main() -> None:
     settings = cli.load(args)
     spark = get_spark("speed-stream")
     watch = watching.watch_speed(spark, settings.kafka) if args.show else None
-    received = pipelines.speed_stream(spark, settings, args.available_now, watch)
+    received = pipelines.speed_stream(spark, settings, args.available_now, watch, args.rebuild_from_master)
     console.print_counts(console.make_console(), Counts(speed_received=received))
 
 

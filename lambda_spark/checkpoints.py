@@ -2,10 +2,13 @@
 
 import json
 
-from lambda_spark.storage import file_names, read_file
+from lambda_spark.storage import file_names, read_file, set_aside, write_file
 
 # The next offset of each partition of the one topic that a query reads.
 Offsets = dict[int, int]
+
+# Files of our own beside Spark's: messages taken in before the checkpoint was made, and those that were lost unread.
+_BEFORE, _LOST = "received-before", "lost-messages"
 
 
 def checkpoint_of(table: str, query: str) -> str:
@@ -41,7 +44,39 @@ def count_between(start: Offsets, end: Offsets) -> int:
 
 def received_count(checkpoint: str) -> int:
     """Return how many messages the query has taken in since it first began."""
-    return count_between(first_offsets(checkpoint), reached_offsets(checkpoint))
+    return received_upto(checkpoint, reached_offsets(checkpoint) or first_offsets(checkpoint))
+
+
+def received_upto(checkpoint: str, reached: Offsets) -> int:
+    """Return how many messages the query has taken in by the time it reaches the offsets: what was lost is none."""
+    before = int(read_file(f"{checkpoint}/{_BEFORE}") or b"0")
+    lost = sum(max(0, min(end, reached.get(number, 0)) - start) for number, start, end in _losses(checkpoint))
+    return before + count_between(first_offsets(checkpoint), reached) - lost
+
+
+def note_loss(checkpoint: str, reached: Offsets, first: Offsets) -> None:
+    """Keep which messages the topic had lost before they were read: from where the query was to the first there is."""
+    kept = {(number, start): end for number, start, end in _losses(checkpoint)}
+    # A query that is started again before it went on has lost the same ones, and perhaps more.
+    kept |= {(number, start): first[number] for number, start in reached.items() if start < first[number]}
+    losses = [[number, start, end] for (number, start), end in sorted(kept.items())]
+    write_file(f"{checkpoint}/{_LOST}", json.dumps(losses).encode())
+
+
+def begin_anew(checkpoint: str, topic: str, start: Offsets, received: int) -> None:
+    """Put a new checkpoint, of a query that begins at the offsets, in the place of the present one.
+
+    `received` is the number of messages that count as taken in before. The present one, if any, is kept beside it.
+    """
+    set_aside(checkpoint)
+    write_file(f"{checkpoint}/{_BEFORE}", str(received).encode())
+    # As Spark's Kafka source writes it; with this the new one is complete.
+    write_file(f"{checkpoint}/sources/0/0", b"\0v1\n" + json.dumps({topic: start}).encode())
+
+
+def _losses(checkpoint: str) -> list[tuple[int, int, int]]:
+    """Return partition, first offset, and the one after the last, of each stretch that was lost."""
+    return [tuple(loss) for loss in json.loads(read_file(f"{checkpoint}/{_LOST}") or b"[]")]
 
 
 def _read_offsets(file: str) -> Offsets:

@@ -33,13 +33,18 @@ def add_topic_options(options: ArgumentParser) -> None:
 
 
 def add_stream_options(options: ArgumentParser) -> None:
-    """Add --available-now, --show and --on-data-loss."""
+    """Add --available-now, --show, --on-data-loss and --rebuild-from-master."""
     options.add_argument("--available-now", action="store_true", help="end once the topic is read")
     options.add_argument("--show", action="store_true", help="print samples of each micro-batch")
     options.add_argument(
         "--on-data-loss",
         choices=get_args(OnDataLoss),
         help="where the topic has lost messages that were not read: fail, or continue with the oldest (default: fail)",
+    )
+    options.add_argument(
+        "--rebuild-from-master",
+        action="store_true",
+        help="where the checkpoint is lost: make a new one that goes on from what is stored, the old one is kept aside",
     )
 
 

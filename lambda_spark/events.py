@@ -1,6 +1,6 @@
 """From raw messages and files to events: the Spark side of the rule in lambda_spark.parsing."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 
 import pyarrow as pa
@@ -36,9 +36,13 @@ def parse_range(part: FileRange) -> Iterator[pa.Table]:
         yield parsing.run(connection, parsing.PARSE_LINES, lines=lines)
 
 
-def divide_messages(batches: Batches) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """Parse Kafka rows, and divide them as `divide` does."""
-    return map(divide, over_message_batches(parsing.PARSE_MESSAGES, batches))
+def divide_messages(batches: Batches, rejected_upto: Mapping[int, int]) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Parse Kafka rows, and divide them as `divide` does; rejects below an offset of their partition are left out."""
+    is_new = pc.scalar(True)
+    for number, end in rejected_upto.items():
+        is_new &= (pc.field("source_partition") != number) | (pc.field("source_offset") >= end)
+    for rejected, events in map(divide, over_message_batches(parsing.PARSE_MESSAGES, batches)):
+        yield rejected.filter(is_new), events
 
 
 def range_divider(ranges: Sequence[FileRange]) -> Callable[[Batches], Iterator[tuple[pa.Table, pa.Table]]]:

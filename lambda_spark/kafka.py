@@ -11,7 +11,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import KafkaError, KafkaTimeoutError, RetriableError, TopicAlreadyExistsError
 
 from lambda_spark.errors import BrokerError
-from lambda_spark.kafka_security import client_options, refusal
+from lambda_spark.kafka_security import client_options, refusal, tls_failure
 from lambda_spark.kafka_settings import KafkaSettings
 
 # Events keep their place whatever their age; and a line of a file may be long before ingest rejects it.
@@ -136,6 +136,8 @@ def retried(action: Callable[[], Result]) -> Result:
 @contextmanager
 def _open(client: Any, kafka: KafkaSettings, close: Callable[[Any], None], **options: Any) -> Iterator[Any]:
     secured = client_options(kafka)
+    if failure := tls_failure(kafka):
+        raise BrokerError(failure)
     try:
         connection = client(bootstrap_timeout_ms=_CONNECT_MS, **secured, **options)
     except (KafkaError, ValueError) as error:

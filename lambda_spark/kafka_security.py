@@ -59,21 +59,12 @@ def refusal(kafka: KafkaSettings) -> str | None:
     The clients log the reason at most, and name none themselves.
     """
     servers, protocol = kafka.bootstrap_servers, kafka.security_protocol
-    host, _, port = servers.split(",")[0].strip().rpartition(":")
-    try:
-        connection = socket.create_connection((host.strip("[]"), int(port)), _PROBE_SECONDS)
-    except (OSError, ValueError, OverflowError):
+    connection = _connect(servers.split(",")[0])
+    if connection is None:
         return None
-    with connection:
-        try:
-            if kafka.is_encrypted:
-                _ssl_context(kafka).wrap_socket(connection, server_hostname=host.strip("[]")).close()
-        except OSError as error:
-            reason = getattr(error, "verify_message", None) or getattr(error, "reason", None) or str(error)
-            return (
-                f"The TLS connection to {servers} failed ({reason}): name the certificate of the broker's authority in "
-                f"kafka.ca_file, and see whether kafka.security_protocol = {protocol!r} is right."
-            )
+    connection.close()
+    if failure := tls_failure(kafka):
+        return failure
     if kafka.has_login:
         return (
             f"The Kafka broker at {servers} does not let kafka.username = {kafka.username!r} in: check that name, "
@@ -84,6 +75,47 @@ def refusal(kafka: KafkaSettings) -> str | None:
         f"What listens at {servers} takes no connection by kafka.security_protocol = {protocol!r}: set the broker's "
         "own, or name another broker with --bootstrap-servers."
     )
+
+
+def tls_failure(kafka: KafkaSettings) -> str | None:
+    """Say why none of the servers that listen completes a TLS connection; None where one does, or none is asked for.
+
+    To be asked before a client of kafka-python is made, which would wait for a silent server for ever.
+    """
+    failures = []
+    for server in kafka.bootstrap_servers.split(",") if kafka.is_encrypted else ():
+        if connection := _connect(server):
+            with connection:
+                failures.append(_handshake_failure(kafka, connection, _address(server)[0]))
+    if not failures or None in failures:
+        return None
+    return (
+        f"The TLS connection to {kafka.bootstrap_servers} failed ({failures[0]}): name the certificate of the broker's "
+        f"authority in kafka.ca_file, and see whether kafka.security_protocol = {kafka.security_protocol!r} is right."
+    )
+
+
+def _handshake_failure(kafka: KafkaSettings, connection: socket.socket, host: str) -> str | None:
+    try:
+        _ssl_context(kafka).wrap_socket(connection, server_hostname=host).close()
+    except TimeoutError:
+        return f"no answer within {_PROBE_SECONDS} seconds"
+    except OSError as error:
+        return getattr(error, "verify_message", None) or getattr(error, "reason", None) or str(error)
+    return None
+
+
+def _connect(server: str) -> socket.socket | None:
+    """Return a connection to the server, None where nothing listens."""
+    try:
+        return socket.create_connection(_address(server), _PROBE_SECONDS)
+    except (OSError, ValueError, OverflowError):
+        return None
+
+
+def _address(server: str) -> tuple[str, int]:
+    host, _, port = server.strip().rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def _ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:

@@ -3,23 +3,23 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import SparkSession
 
 from lambda_spark import (
     brand_state,
     combining,
     commits,
     counts,
-    dropping,
     events,
     handover,
     kafka_source,
+    micro_batches,
+    seeding,
     serving,
     spark_tables,
-    speed_views,
     streams,
     tables,
     trend_views,
@@ -28,7 +28,6 @@ from lambda_spark import (
     views,
 )
 from lambda_spark.checkpoint_guard import guarded
-from lambda_spark.checkpoints import batch_offsets, count_between
 from lambda_spark.days import days_held
 from lambda_spark.differences import Difference
 from lambda_spark.file_ranges import plan_ranges
@@ -37,34 +36,29 @@ from lambda_spark.serving import Answer
 from lambda_spark.settings import Settings
 from lambda_spark.streams import Watch
 from lambda_spark.summary import Counts
-from lambda_spark.tables import LIVE_ACTIVITY, MASTER_DATASET, REALTIME_VIEWS, RECENT_BRANDS, RECOMMENDATIONS, Table
+from lambda_spark.tables import EVENTS, LIVE_ACTIVITY, MASTER_DATASET, RECENT_BRANDS, RECOMMENDATIONS
 from lambda_spark.time_ranges import Request, TimeRange
-
-# A task writes a file for each day: more of them would be faster in a large micro-batch, and leave more small files.
-_MESSAGES_PER_TASK = 150_000
 
 _FILES_AT_A_TIME = 2
 
 
-def ingest_topic(spark: SparkSession, settings: Settings, available_now: bool, watch: Watch | None = None) -> Counts:
-    """Topic -> `events` and `rejected_events`, exactly once. Returns what this run has received and stored."""
+def ingest_topic(
+    spark: SparkSession, settings: Settings, available_now: bool, watch: Watch | None = None, rebuild: bool = False
+) -> Counts:
+    """Topic -> `events` and `rejected_events`, exactly once. Returns what this run has received and stored.
+
+    With `rebuild` it goes on without its checkpoint, from what the tables hold.
+    """
     root, checkpoint = settings.data_root, counts.ingest_checkpoint(settings.data_root)
-    with guarded(settings.kafka, checkpoint, MASTER_DATASET) as lost:
-        _create(spark, root, MASTER_DATASET)
+    seed = partial(seeding.seed_ingest, root, settings.kafka.topic) if rebuild else None
+    with guarded(settings.kafka, root, checkpoint, EVENTS, seed):
+        spark_tables.create_all(spark, root, MASTER_DATASET)
         before = counts.master_dataset_counts(root)
         messages = kafka_source.stream_messages(spark, settings.kafka, settings.ingest.max_messages_per_trigger)
-
-        def store(received: DataFrame, batch_id: int) -> None:
-            start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
-            writer, lineage = f"ingest/{streams.query_id(checkpoint)}", handover.reach(settings.kafka.topic, end)
-            rows = received.coalesce(count_between(start, end) // _MESSAGES_PER_TASK + 1)
-            commits.append_once(rows, events.divide_messages, root, MASTER_DATASET, writer, batch_id, lineage)
-            if watch:
-                watch(received, batch_id, start, end)
-
+        store = micro_batches.event_store(settings, checkpoint, watch)
         stream = messages.select(*events.MESSAGE_COLUMNS).writeStream.foreachBatch(store)
         received = streams.run_stream(stream, checkpoint, None if available_now else settings.ingest.trigger)
-        return counts.growth(before, counts.master_dataset_counts(root), received - lost)
+        return counts.growth(before, counts.master_dataset_counts(root), received)
 
 
 def ingest_files(spark: SparkSession, settings: Settings, files: Sequence[Path]) -> Counts:
@@ -75,7 +69,7 @@ def ingest_files(spark: SparkSession, settings: Settings, files: Sequence[Path])
     root = settings.data_root
     for file in files:
         check_event_file(file)
-    _create(spark, root, MASTER_DATASET)
+    spark_tables.create_all(spark, root, MASTER_DATASET)
     before = counts.master_dataset_counts(root)
 
     def store(file: Path) -> None:
@@ -89,41 +83,29 @@ def ingest_files(spark: SparkSession, settings: Settings, files: Sequence[Path])
     return counts.growth(before, counts.master_dataset_counts(root))
 
 
-def speed_stream(spark: SparkSession, settings: Settings, available_now: bool, watch: Watch | None = None) -> int:
+def speed_stream(
+    spark: SparkSession, settings: Settings, available_now: bool, watch: Watch | None = None, rebuild: bool = False
+) -> int:
     """Topic -> state -> `recent_brands`, and `live_activity` beside it, exactly once.
 
-    Returns the number of messages this run has received.
+    Returns the number of messages this run has received. With `rebuild` it goes on without its checkpoint, with a new
+    state in the place of the old one; raises NotComputedError where there are no events.
     """
-    speed, root, topic = settings.speed, settings.data_root, settings.kafka.topic
-    checkpoint = counts.speed_checkpoint(root)
-    with guarded(settings.kafka, checkpoint, REALTIME_VIEWS) as lost:
-        spark_tables.create(spark, root, LIVE_ACTIVITY, handover.live_from_now_on(root, topic))
+    speed, root, checkpoint = settings.speed, settings.data_root, counts.speed_checkpoint(settings.data_root)
+    seed = partial(seeding.seed_speed, spark, settings) if rebuild else None
+    with guarded(settings.kafka, root, checkpoint, RECENT_BRANDS, seed):
+        spark_tables.create(spark, root, LIVE_ACTIVITY, handover.live_from_now_on(root, settings.kafka.topic))
         spark_tables.create(spark, root, RECENT_BRANDS)
-        held = handover.held_by(root, topic)
         messages = kafka_source.stream_messages(spark, settings.kafka, speed.max_messages_per_trigger)
         # A task costs some 60 ms, however few its messages: no more of them than run at a time.
         few = messages.coalesce(max(speed.state_partitions, spark.sparkContext.defaultParallelism))
         combined = combining.combine_messages(few, speed.shards, settings.brands.event_types)
         updated = brand_state.update_brand_state(combined, settings.brands.limit)
-
-        def append(packed: DataFrame, batch_id: int) -> None:
-            nonlocal held
-            start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
-            held = {view.name: start for view in REALTIME_VIEWS} | held
-            held = dropping.drop_covered(spark, root, topic, settings.brands, held)
-            rows = speed_views.view_maker(batch_id, topic, end, held[LIVE_ACTIVITY.name])
-            writer, lineage = f"speed/{streams.query_id(checkpoint)}", handover.speed_lineage(topic, end, held)
-            if not commits.append_once(packed, rows, root, REALTIME_VIEWS, writer, batch_id, lineage):
-                # A run that died before its checkpoint stored the batch; unless the rows are read, the state lacks it.
-                packed.write.format("noop").mode("append").save()
-            if watch:
-                lists = spark_tables.read(spark, root, RECENT_BRANDS)
-                watch(lists.where(F.col("batch_id") == batch_id), batch_id, start, end)
-
         # The number of state partitions is that of the query's shuffle, and fixed with its first start.
         spark.conf.set("spark.sql.shuffle.partitions", speed.state_partitions)
+        append = micro_batches.view_log(spark, settings, checkpoint, watch)
         stream = updated.writeStream.outputMode("update").foreachBatch(append)
-        return streams.run_stream(stream, checkpoint, None if available_now else speed.trigger) - lost
+        return streams.run_stream(stream, checkpoint, None if available_now else speed.trigger)
 
 
 def batch_trends(spark: SparkSession, settings: Settings, asked: TimeRange | None = None) -> Request:
@@ -188,8 +170,3 @@ def verify(
     """
     question = serving.ask(settings, serving.know(settings.data_root), asked, as_of, users)
     return verification.verify(spark, settings.data_root, question.where())
-
-
-def _create(spark: SparkSession, root: str, made: Sequence[Table]) -> None:
-    for table in made:
-        spark_tables.create(spark, root, table)

@@ -1,7 +1,7 @@
 """The Delta tables as Spark needs them: made with the columns of their contract, and read as DataFrames."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import deltalake
@@ -34,6 +34,12 @@ def create(spark: SparkSession, root: str, table: Table, lineage: Mapping[str, A
         configuration=properties,
         commit_properties=CommitProperties({"userMetadata": json.dumps(lineage)}) if lineage else None,
     )
+
+
+def create_all(spark: SparkSession, root: str, tables: Sequence[Table]) -> None:
+    """Make those of the tables that are not there."""
+    for table in tables:
+        create(spark, root, table)
 
 
 def read(spark: SparkSession, root: str, table: Table, version: int | None = None) -> DataFrame:

@@ -5,6 +5,7 @@ AWS_ENDPOINT_URL): Spark, delta-rs and Arrow each look there. Runs on executors 
 """
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -76,3 +77,17 @@ def file_names(folder: str) -> list[str]:
     system, place = open_root(folder)
     found = system.get_file_info(fs.FileSelector(place, allow_not_found=True))
     return [file.base_name for file in found if file.type == fs.FileType.File]
+
+
+def set_aside(folder: str) -> None:
+    """Rename the folder, if there is one, to one beside it. On object storage it is copied first: nothing is lost."""
+    system, place = open_root(folder)
+    if system.get_file_info(place).type == fs.FileType.NotFound:
+        return
+    names = (f"{place}.set-aside-{number}" for number in count(1))
+    free = next(name for name in names if system.get_file_info(name).type == fs.FileType.NotFound)
+    if is_local(folder):
+        system.move(place, free)
+    else:
+        fs.copy_files(place, free, source_filesystem=system, destination_filesystem=system)
+        system.delete_dir(place)

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
-from lambda_spark.checkpoints import Offsets, count_between, first_offsets, reached_offsets
+from lambda_spark.checkpoints import Offsets, received_count
 from lambda_spark.stopping import stop_requested
 from lambda_spark.storage import read_file
 
@@ -27,7 +27,7 @@ def run_stream(writer: DataStreamWriter, checkpoint: str, trigger: str | None) -
     Returns the number of messages that this run has taken in. Raises KeyboardInterrupt where it was to read all that is
     there and was stopped before.
     """
-    before = reached_offsets(checkpoint)
+    before = received_count(checkpoint)
     pace = writer.trigger(processingTime=trigger) if trigger else writer.trigger(availableNow=True)
     with stop_requested() as stop:
         _stop_on_signals_to_jvm(writer._spark, stop)
@@ -37,7 +37,7 @@ def run_stream(writer: DataStreamWriter, checkpoint: str, trigger: str | None) -
                 _stop_between_batches(query)
     if stop.is_set() and trigger is None:
         raise KeyboardInterrupt("Stopped before the end of the topic. The same command goes on from here.")
-    return count_between(before or first_offsets(checkpoint), reached_offsets(checkpoint))
+    return received_count(checkpoint) - before
 
 
 class _SignalHandler:

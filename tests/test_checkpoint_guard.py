@@ -14,7 +14,7 @@ from kafka.admin import NewPartitions
 from pyspark.sql import SparkSession
 
 from lambda_spark import pipelines
-from lambda_spark.checkpoints import reached_offsets
+from lambda_spark.checkpoints import reached_offsets, received_count
 from lambda_spark.counts import ingest_checkpoint, speed_checkpoint
 from lambda_spark.errors import StreamError
 from lambda_spark.kafka import delete_topic, ensure_topic
@@ -140,6 +140,8 @@ def test_lost_messages_are_passed_over_only_if_that_is_asked_for(
     assert "has lost 20 messages" in caplog.text
     assert getattr(received, "batch_received", received) == 5
     assert getattr(received, "stored", 5) == 5
+    checkpoint_of = ingest_checkpoint if stream is pipelines.ingest_topic else speed_checkpoint
+    assert received_count(checkpoint_of(settings.data_root)) == 20 + 5
 
 
 @pytest.mark.timeout(60)
@@ -179,7 +181,7 @@ def test_a_damaged_file_of_a_checkpoint_is_named(
     file = Path(checkpoint_of(settings.data_root), name)
     file.unlink() if content is None else file.write_bytes(content)
     stream = pipelines.ingest_topic if checkpoint_of is ingest_checkpoint else pipelines.speed_stream
-    with pytest.raises(StreamError, match=rf"file {file} is missing or damaged: put it back .* or, .* remove"):
+    with pytest.raises(StreamError, match=rf"file {file} is missing or damaged: put .* or .* --rebuild-from-master"):
         stream(spark, settings, available_now=True)
 
 

@@ -1,5 +1,6 @@
 """A broker that asks for TLS and a login: every client gets in, and the password is nowhere to be read."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -147,6 +148,18 @@ def test_what_keeps_a_client_out_is_said_in_one_sentence(
     with pytest.raises(BrokerError, match=sentence) as error:
         check_topic(kafka)
     assert READABLE not in str(error.value)
+
+
+@pytest.mark.fault("a broker that takes connections and stays silent")
+@pytest.mark.timeout(20)
+def test_a_server_that_stays_silent_is_given_up_within_seconds() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        kafka = load_settings(kafka={"bootstrap_servers": address, "security_protocol": "SSL"}).kafka
+        with pytest.raises(
+            BrokerError, match=rf"TLS connection to {address} failed \(no answer within 3 seconds\): .* see"
+        ):
+            check_topic(kafka)
 
 
 @pytest.mark.parametrize("options", [client_options, spark_options])

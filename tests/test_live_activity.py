@@ -132,7 +132,8 @@ def test_a_stream_that_began_anew_counts_nothing_twice(
     settings = new_settings(kafka=run.kafka.model_dump(), **SECTIONS)
     for _ in range(2):
         pipelines.speed_stream(spark, settings, available_now=True)
-        shutil.rmtree(f"{settings.data_root}/recent_brands/_checkpoints", ignore_errors=True)
+        shutil.rmtree(f"{settings.data_root}/recent_brands")
+    pipelines.speed_stream(spark, settings, available_now=True)
     assert counted(spark, settings) == recomputed(spark, settings, shop_days(range(1, 5)), tmp_path)
 
 

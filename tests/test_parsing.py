@@ -434,7 +434,7 @@ def test_events_and_rejected_keep_their_contracts(spark: SparkSession) -> None:
     rows = [(value, "shop-events", 0, offset) for offset, value in enumerate(values)]
     messages = spark.createDataFrame(rows, KAFKA_ROWS).coalesce(1)
     assert parse_messages(messages).schema == spark.createDataFrame([], PARSED).schema
-    [(rejected, events)] = divide_messages(iter(messages.toArrow().to_batches()))
+    [(rejected, events)] = divide_messages(iter(messages.toArrow().to_batches()), {})
     expected = [tuple(row[name] for name in spark.createDataFrame([], EVENTS).columns) for row in parse(values[:3:2])]
     expected = [(*row[:11], 0, offset, *row[13:]) for row, offset in zip(expected, (0, 2), strict=True)]
     assert_df_equality(spark.createDataFrame(events), spark.createDataFrame(expected, EVENTS))

@@ -10,7 +10,7 @@ from lambda_spark import counts, tables
 from lambda_spark.api.current import Current
 from lambda_spark.api.keeper import Keeper
 from lambda_spark.api.topic import TopicWatch
-from lambda_spark.checkpoints import count_between, first_offsets, received_count
+from lambda_spark.checkpoints import received_count, received_upto
 from lambda_spark.identity_results import read_result
 from lambda_spark.rejects import SENTENCES, Reason
 from lambda_spark.summary import rejected_by_reason
@@ -37,7 +37,7 @@ class Status:
         root, keeper, topic = self._keeper.settings.data_root, self._keeper, self._topic
         stored = self._stored.get()
         batch = received_count(counts.ingest_checkpoint(root))
-        speed = count_between(first_offsets(counts.speed_checkpoint(root)), keeper.reached())
+        speed = received_upto(counts.speed_checkpoint(root), keeper.reached())
         self._received.append((time.monotonic(), batch, speed))
         upto = keeper.known.upto if keeper.known else None
         committed_at = self._speed_at.get()
