@@ -38,6 +38,7 @@ _WRITTEN_IN_ARROW = pa.schema(
 MakeRows = Callable[[Iterator[pa.RecordBatch]], Iterator[Sequence[pa.Table]]]
 
 # Rows that a task holds before it writes them as a row group of each file: 100 MB or so.
+_INSTANT = pa.timestamp("us", "UTC")
 _ROWS_HELD = 500_000
 _ROWS_READ = 65_536
 
@@ -112,6 +113,12 @@ class FileWriter:
 def open_parquet(paths: Sequence[str], schema: pa.Schema | None = None) -> dataset.Dataset:
     """Return what the files hold, to be read as far as a query needs it; as the schema says, or else the first file."""
     system, places = open_paths(paths)
+    if schema is None:
+        first = dataset.dataset(places[:1], format="parquet", filesystem=system).schema
+        # Spark's own files, as the first version wrote them, keep instants as INT96, which says no time zone.
+        schema = pa.schema(
+            [field.with_type(_INSTANT) if pa.types.is_timestamp(field.type) else field for field in first]
+        )
     return dataset.dataset(places, schema, format="parquet", filesystem=system)
 
 

@@ -12,7 +12,7 @@ from pyspark import cloudpickle
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.stateful_processor import StatefulProcessorHandle
 
-from lambda_spark import brand_state, pipelines, spark_tables
+from lambda_spark import brand_state, identity, pipelines, spark_tables
 from lambda_spark.counts import speed_checkpoint
 from lambda_spark.kafka import ensure_topic
 from lambda_spark.merging import merge_brand_lists
@@ -52,7 +52,8 @@ def roots(spark: SparkSession, broker: str, new_settings: NewSettings) -> Simple
         pipelines.batch_trends(spark, settings)
         pipelines.batch_brands(spark, settings)
         pipelines.recommend(spark, settings)
-    return SimpleNamespace(upgraded=upgraded, anew=anew, late=late, stored=stored)
+    streamed = pipelines.speed_stream(spark, upgraded, available_now=True)
+    return SimpleNamespace(upgraded=upgraded, anew=anew, late=late, stored=stored, streamed=streamed)
 
 
 def test_the_events_of_both_versions_are_there_once(roots: SimpleNamespace) -> None:
@@ -64,6 +65,12 @@ def test_the_events_of_both_versions_are_there_once(roots: SimpleNamespace) -> N
 @pytest.mark.parametrize("view", [PRODUCT_ACTIVITY, TRENDS, USER_BRANDS], ids=lambda view: view.name)
 def test_the_views_are_those_of_all_events(roots: SimpleNamespace, view: Table) -> None:
     assert rows_of(roots.upgraded, view) == rows_of(roots.anew, view)
+
+
+def test_the_stream_goes_on_and_the_lambda_identity_holds(spark: SparkSession, roots: SimpleNamespace) -> None:
+    assert roots.streamed == roots.late
+    found = identity.check_identity(spark, roots.upgraded)
+    assert [difference.row_count > 0 and difference.is_none for difference in found] == [True, True]
 
 
 def test_the_first_versions_recommendations_stay_beside_the_new_ones(roots: SimpleNamespace) -> None:
