@@ -5,6 +5,9 @@ import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from pathlib import Path
+from shutil import disk_usage
+from tempfile import gettempdir
 from typing import Any, get_args
 
 from lambda_spark.errors import LambdaSparkError, TimeRangeError
@@ -14,6 +17,8 @@ from lambda_spark.time_ranges import TimeRange, check_range, parse_instant
 
 # What an error of ours looks like once it has gone through a Spark task.
 _ERROR_IN_TASK = re.compile(r"lambda_spark\.errors\.\w+: (.+)")
+# What Python, Java and Rust say of a full disk.
+_FULL = "No space left on device"
 
 
 def parser(doc: str | None) -> ArgumentParser:
@@ -87,12 +92,27 @@ def run(main: Callable[[], None]) -> None:
         print(str(stop), end="\n" if str(stop) else "")
         sys.exit(130)
     except Exception as error:
+        if _FULL in str(error):
+            _fail(_full_disk())
         if "S3AFileSystem not found" in str(error):
             _fail("Spark has no jars for object storage: run `make s3`.")
         # An error of ours that was raised in a Spark task; anything else is a fault and keeps its trace.
         if found := _ERROR_IN_TASK.search(str(error)):
             _fail(found.group(1))
         raise
+
+
+def _full_disk() -> str:
+    options = ArgumentParser(add_help=False)
+    add_table_options(options)
+    root = load(options.parse_known_args()[0]).data_root
+    # Errors say that there is no space, and seldom where.
+    folders = [folder for folder in (root, gettempdir()) if Path(folder).exists()]
+    fullest = min(folders, key=lambda folder: disk_usage(folder).free)
+    return (
+        f"The disk of {fullest} is full: make space there and start the job again. What is stored stays whole, and the "
+        "job goes on where it was."
+    )
 
 
 def _fail(message: str) -> None:

@@ -59,10 +59,8 @@ def refusal(kafka: KafkaSettings) -> str | None:
     The clients log the reason at most, and name none themselves.
     """
     servers, protocol = kafka.bootstrap_servers, kafka.security_protocol
-    connection = _connect(servers.split(",")[0])
-    if connection is None:
+    if not is_listening(kafka):
         return None
-    connection.close()
     if failure := tls_failure(kafka):
         return failure
     if kafka.has_login:
@@ -75,6 +73,15 @@ def refusal(kafka: KafkaSettings) -> str | None:
         f"What listens at {servers} takes no connection by kafka.security_protocol = {protocol!r}: set the broker's "
         "own, or name another broker with --bootstrap-servers."
     )
+
+
+def is_listening(kafka: KafkaSettings) -> bool:
+    """Say whether anything listens at one of the broker's addresses."""
+    for server in kafka.bootstrap_servers.split(","):
+        if connection := _connect(server):
+            connection.close()
+            return True
+    return False
 
 
 def tls_failure(kafka: KafkaSettings) -> str | None:

@@ -16,13 +16,21 @@ _FETCH_OPTIONS = {
     "kafka.receive.buffer.bytes": "4194304",
 }
 
+# While the broker is away a stream waits for an hour, in steps: Kafka's client ends none before its time, so a stream
+# that is stopped waits for the end of its step.
+_PATIENCE = {
+    "kafka.default.api.timeout.ms": "15000",
+    "kafka.request.timeout.ms": "15000",
+    "fetchOffset.numRetries": "240",
+}
+
 
 def stream_messages(spark: SparkSession, kafka: KafkaSettings, max_per_trigger: int) -> DataFrame:
     """Stream the topic from its first message on; a missing stretch ends the query, unless it is to be passed over.
 
     Columns of Spark's Kafka source.
     """
-    reader = spark.readStream.format("kafka").options(**_options(kafka), **_FETCH_OPTIONS)
+    reader = spark.readStream.format("kafka").options(**_options(kafka), **_FETCH_OPTIONS, **_PATIENCE)
     reader = reader.option("failOnDataLoss", kafka.on_data_loss == "fail")
     return reader.option("startingOffsets", "earliest").option("maxOffsetsPerTrigger", max_per_trigger).load()
 

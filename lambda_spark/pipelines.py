@@ -32,6 +32,7 @@ from lambda_spark.days import days_held
 from lambda_spark.differences import Difference
 from lambda_spark.file_ranges import plan_ranges
 from lambda_spark.files import check_event_file, file_id
+from lambda_spark.outages import outage_teller
 from lambda_spark.serving import Answer
 from lambda_spark.settings import Settings
 from lambda_spark.streams import Watch
@@ -57,7 +58,8 @@ def ingest_topic(
         messages = kafka_source.stream_messages(spark, settings.kafka, settings.ingest.max_messages_per_trigger)
         store = micro_batches.event_store(settings, checkpoint, watch)
         stream = messages.select(*events.MESSAGE_COLUMNS).writeStream.foreachBatch(store)
-        received = streams.run_stream(stream, checkpoint, None if available_now else settings.ingest.trigger)
+        trigger, look = None if available_now else settings.ingest.trigger, outage_teller(settings.kafka)
+        received = streams.run_stream(stream, checkpoint, trigger, look)
         return counts.growth(before, counts.master_dataset_counts(root), received)
 
 
@@ -105,7 +107,8 @@ def speed_stream(
         spark.conf.set("spark.sql.shuffle.partitions", speed.state_partitions)
         append = micro_batches.view_log(spark, settings, checkpoint, watch)
         stream = updated.writeStream.outputMode("update").foreachBatch(append)
-        return streams.run_stream(stream, checkpoint, None if available_now else speed.trigger)
+        trigger, look = None if available_now else speed.trigger, outage_teller(settings.kafka)
+        return streams.run_stream(stream, checkpoint, trigger, look)
 
 
 def batch_trends(spark: SparkSession, settings: Settings, asked: TimeRange | None = None) -> Request:

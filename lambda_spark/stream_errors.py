@@ -7,6 +7,7 @@ from lambda_spark.kafka_settings import KafkaSettings
 # By Spark's names of its errors; of a file that is not found it says no more than its path.
 _CONCURRENT = re.compile(r"CONCURRENT_STREAM_LOG_UPDATE|CONCURRENT_QUERY|another query with same id is already active")
 _DATA_LOSS = re.compile(r"KAFKA_DATA_LOSS|Some data may have been lost|LOST_TOPIC_PARTITIONS|UnknownTopicOrPartition")
+_AWAY = re.compile(r"kafka\.common\.errors\.(Timeout|Disconnect)Exception|Cannot fetch record .* in \d+ milliseconds")
 _DAMAGED = re.compile(
     r"CANNOT_LOAD_STATE_STORE|STATE_STORE_|STREAMING_CHECKPOINT|STREAMING_STATEFUL|CHECKPOINT_FILE_CHECKSUM"
     r"|FileNotFoundException[^\n]*/_checkpoints/"
@@ -19,6 +20,11 @@ def sentence_of(error: str, kafka: KafkaSettings, checkpoint: str) -> str | None
         return not_alone(checkpoint)
     if _DATA_LOSS.search(error):
         return lossy(kafka, "messages")
+    if _AWAY.search(error):
+        return (
+            f"The Kafka broker at {kafka.bootstrap_servers} was away for too long: see that it runs, then start the "
+            "job again, which goes on where it was."
+        )
     if _DAMAGED.search(error):
         file = re.search(rf"{re.escape(checkpoint)}/[\w./-]*[\w-]", error)
         return damaged(f"The checkpoint's file {file.group() if file else f'{checkpoint}/state'}")

@@ -21,8 +21,8 @@ _POLL_SECONDS = 0.2
 _PATIENCE = 50
 
 
-def run_stream(writer: DataStreamWriter, checkpoint: str, trigger: str | None) -> int:
-    """Run the query until it is stopped, or, without a trigger, over what is there now.
+def run_stream(writer: DataStreamWriter, checkpoint: str, trigger: str | None, look: Callable[[], None]) -> int:
+    """Run the query until it is stopped, or, without a trigger, over what is there now; `look` is called meanwhile.
 
     Returns the number of messages that this run has taken in. Raises KeyboardInterrupt where it was to read all that is
     there and was stopped before.
@@ -33,6 +33,7 @@ def run_stream(writer: DataStreamWriter, checkpoint: str, trigger: str | None) -
         _stop_on_signals_to_jvm(writer._spark, stop)
         query = pace.option("checkpointLocation", checkpoint).start()
         while not query.awaitTermination(_POLL_SECONDS):  # type: ignore[arg-type]
+            look()
             if stop.is_set():
                 _stop_between_batches(query)
     if stop.is_set() and trigger is None:

@@ -1,0 +1,91 @@
+"""The broker goes away while both streams run, and comes back: they say so once, wait, and go on."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import NewSettings
+from helpers import environment_of, random_events, send
+from test_broker import free_address
+
+from lambda_spark import tables
+from lambda_spark.broker import start_broker, stop_broker
+from lambda_spark.checkpoints import received_count
+from lambda_spark.counts import ingest_checkpoint, speed_checkpoint
+from lambda_spark.daemons import becomes_true, running_pid
+from lambda_spark.kafka import ensure_topic
+from lambda_spark.settings import PROJECT_ROOT, Settings
+
+pytestmark = pytest.mark.fault("the broker is away, and comes back")
+
+JOBS = {"ingest_events": ingest_checkpoint, "speed_stream": speed_checkpoint}
+
+
+@pytest.fixture
+def own(tmp_path: Path, new_settings: NewSettings) -> Iterator[Settings]:
+    """Yield settings with a broker that may be killed."""
+    kafka = {"bootstrap_servers": free_address(), "topic": "shop"}
+    triggers = {name: {"trigger": "0 seconds"} for name in ("ingest", "speed")}
+    settings = new_settings(kafka=kafka, **triggers)
+    start_broker(settings.kafka.bootstrap_servers, tmp_path / "broker")
+    ensure_topic(settings.kafka)
+    yield settings
+    stop_broker(tmp_path / "broker")
+
+
+def kill_broker(folder: Path) -> None:
+    pid = running_pid(folder / "broker.pid")
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    assert becomes_true(lambda: running_pid(folder / "broker.pid") is None, 10)
+
+
+def have_received(settings: Settings, count: int) -> bool:
+    return all(received_count(checkpoint_of(settings.data_root)) == count for checkpoint_of in JOBS.values())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "is_away_at_the_end"), [(5, False), pytest.param(60, True, marks=pytest.mark.long)]
+)
+def test_streams_wait_for_the_broker_with_one_word_and_go_on(
+    own: Settings, tmp_path: Path, seconds: int, is_away_at_the_end: bool
+) -> None:
+    send(own.kafka, random_events(100, 1))
+    triggers = {f"LAMBDA_{name}__TRIGGER": "0 seconds" for name in ("INGEST", "SPEED")}
+    environment = environment_of(own, **triggers)
+    logs = {name: tmp_path / f"{name}.log" for name in JOBS}
+    streams = []
+    for name, log in logs.items():
+        command = ["spark-submit", str(PROJECT_ROOT / "jobs" / f"{name}.py")]
+        with log.open("w") as output:
+            streams.append(subprocess.Popen(command, env=environment, stdout=output, stderr=output))
+    try:
+        assert becomes_true(lambda: have_received(own, 100), 120)
+        kill_broker(tmp_path / "broker")
+        time.sleep(seconds)
+        start_broker(own.kafka.bootstrap_servers, tmp_path / "broker")
+        send(own.kafka, random_events(50, 2))
+        assert becomes_true(lambda: have_received(own, 150), 60)
+        assert becomes_true(lambda: all("is back" in log.read_text() for log in logs.values()), 10)
+        if is_away_at_the_end:
+            kill_broker(tmp_path / "broker")
+        for stream in streams:
+            stream.send_signal(signal.SIGTERM)
+        assert [stream.wait(60) for stream in streams] == [0, 0]
+    finally:
+        for stream in streams:
+            stream.kill()
+    for log in logs.values():
+        said = log.read_text().split("Messages")[0].strip().splitlines()
+        assert said[:2] == [
+            f"No Kafka broker answers at {own.kafka.bootstrap_servers}: waiting until one does.",
+            f"The Kafka broker at {own.kafka.bootstrap_servers} is back: going on.",
+        ]
+        # The word about the second time, where the stream was still running when it looked.
+        assert said[2:] in ([], said[:1])
+    rows = tables.read_arrow(own.data_root, tables.EVENTS, ["source_partition", "source_offset"]).to_pylist()
+    assert len({tuple(row.values()) for row in rows}) == len(rows) == 150
