@@ -10,7 +10,7 @@ _DATA_LOSS = re.compile(r"KAFKA_DATA_LOSS|Some data may have been lost|LOST_TOPI
 _AWAY = re.compile(r"kafka\.common\.errors\.(Timeout|Disconnect)Exception|Cannot fetch record .* in \d+ milliseconds")
 _DAMAGED = re.compile(
     r"CANNOT_LOAD_STATE_STORE|STATE_STORE_|STREAMING_CHECKPOINT|STREAMING_STATEFUL|CHECKPOINT_FILE_CHECKSUM"
-    r"|FileNotFoundException[^\n]*/_checkpoints/"
+    r"|FileNotFoundException[^\n]*/_checkpoints/|File [^\n]*/_checkpoints/[^\n]* does not exist"
 )
 
 
@@ -26,7 +26,8 @@ def sentence_of(error: str, kafka: KafkaSettings, checkpoint: str) -> str | None
             "job again, which goes on where it was."
         )
     if _DAMAGED.search(error):
-        file = re.search(rf"{re.escape(checkpoint)}/[\w./-]*[\w-]", error)
+        # It names where the state was when it was made: the folder may have been moved since.
+        file = re.search(r"/[\w./-]*/_checkpoints/[\w./-]*[\w-]", error)
         return damaged(f"The checkpoint's file {file.group() if file else f'{checkpoint}/state'}")
     return None
 
