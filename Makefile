@@ -82,7 +82,7 @@ dist/lambda_spark.zip: pyproject.toml $(wildcard lambda_spark/*) | ready
 	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
 	@mv dist/*.whl $@
 
-TABLES := events rejected_events product_activity trends user_brands live_activity recent_brands recommendations
+TABLES := events rejected_events replayed_rejects product_activity trends user_brands live_activity recent_brands recommendations
 # Named one by one: a file that somebody keeps in data/ must survive.
 MADE := $(TABLES) broker evaluation runs report.html identity.json generated-2019-11.csv month month.part
 

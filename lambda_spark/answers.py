@@ -12,9 +12,11 @@ from lambda_spark.differences import Difference, print_difference
 from lambda_spark.known_days import Boundary, boundary
 from lambda_spark.known_events import open_live
 from lambda_spark.merged_activity import known_counts
+from lambda_spark.reject_replay import RejectCounts
 from lambda_spark.serving import Answer
 from lambda_spark.settings import BrandSettings, TrendSettings
 from lambda_spark.tables import RECOMMENDATIONS, USER_BRANDS
+from lambda_spark.terminal import left, print_table, right, say
 from lambda_spark.time_ranges import Request
 from lambda_spark.trend_windows import best_trends
 from lambda_spark.words import Row
@@ -73,6 +75,20 @@ def print_rebuild(found: Sequence[Difference]) -> int:
     done = "Every view is computed anew." if code == 0 else f"Nothing was replaced: {_REALTIME_REMEDY}"
     console.make_console().print(done, soft_wrap=True)
     return code
+
+
+def print_reject_counts(counts: Sequence[RejectCounts], sent: bool) -> None:
+    """Print what was rejected by reason, and how much of it was sent again or could be."""
+    out = console.make_console()
+    columns = [
+        left("reason", [each.reason for each in counts]),
+        right("rejected", [f"{each.rejected:,}" for each in counts]),
+        right("sent before", [f"{each.sent_before:,}" for each in counts]),
+        right("sent now" if sent else "would be sent", [f"{each.accepted:,}" for each in counts]),
+    ]
+    print_table(out, "Rejected messages", columns)
+    if not sent and any(each.accepted for each in counts):
+        say(out, "Nothing was sent: --send sends them to the topic, each once.")
 
 
 def _print_reach(out: Console, upto: Boundary) -> None:

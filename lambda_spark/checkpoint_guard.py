@@ -3,12 +3,10 @@
 Where it is lost, a new one is made from what the tables say (lambda_spark.seeding).
 """
 
-import fcntl
 import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
@@ -27,8 +25,9 @@ from lambda_spark.errors import StreamError
 from lambda_spark.handover import is_within, offsets_of, topic_of
 from lambda_spark.kafka import TopicContent, read_content
 from lambda_spark.kafka_settings import KafkaSettings
+from lambda_spark.locks import alone
 from lambda_spark.seeding import Seed
-from lambda_spark.storage import file_names, is_file, is_local, read_file, write_file
+from lambda_spark.storage import file_names, is_file, read_file, write_file
 from lambda_spark.stream_errors import damaged, lossy, not_alone, sentence_of
 from lambda_spark.tables import Table
 
@@ -44,7 +43,7 @@ def guarded(
     `log` is the table whose commits say how far the stream is. Raises BrokerError where there is no such topic,
     StreamError where the stream must not start or go on.
     """
-    with _alone(checkpoint):
+    with alone(checkpoint, StreamError(not_alone(checkpoint))):
         if make_seed is None:
             _check_files(root, checkpoint, log)
         content = read_content(kafka)
@@ -63,22 +62,6 @@ def guarded(
             if sentence := sentence_of(str(error), kafka, checkpoint):
                 raise StreamError(sentence) from error
             raise
-
-
-@contextmanager
-def _alone(checkpoint: str) -> Iterator[None]:
-    """Hold the lock beside the checkpoint. On object storage there is none: Spark itself notices another stream."""
-    if not is_local(checkpoint):
-        yield
-        return
-    path = Path(f"{checkpoint}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StreamError(not_alone(checkpoint)) from None
-        yield
 
 
 def _check_files(root: str, checkpoint: str, log: Table) -> None:

@@ -169,7 +169,7 @@ def _last_lines(
     size = _FIRST_LOOK
     while start < end and len(found) < len(file_ids):
         lines = {}
-        for message in _messages(consumer, partition, max(start, end - size), end):
+        for message in messages_between(consumer, partition, max(start, end - size), end):
             origin = dict(message.headers)
             if (file_id := origin.get("file_id", b"").decode("ascii", "replace")) in file_ids:
                 lines[file_id] = int(origin["line"])
@@ -178,7 +178,8 @@ def _last_lines(
     return found
 
 
-def _messages(consumer: KafkaConsumer, partition: TopicPartition, start: int, end: int) -> Iterator[Any]:
+def messages_between(consumer: KafkaConsumer, partition: TopicPartition, start: int, end: int) -> Iterator[Any]:
+    """Read the messages from one offset up to another of a partition. Raises KafkaTimeoutError."""
     consumer.assign([partition])
     consumer.seek(partition, start)
     patience = _PATIENCE

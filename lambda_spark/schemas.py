@@ -32,6 +32,9 @@ EVENTS = f"{_EVENT}, {_SOURCE}"
 # One row per message or file line that is no event. `reason` is a lambda_spark.rejects.Reason.
 REJECTED_EVENTS = f"value string, reason string, {_SOURCE}, rejected_at timestamp"
 
+# One row per row of rejected_events whose message was sent to the topic again.
+REPLAYED_REJECTS = "source_topic string, source_partition int, source_offset bigint, replayed_at timestamp"
+
 # The event types that are counted apart, and the column of each count.
 COUNT_COLUMNS = {
     "view": "view_count",

@@ -35,6 +35,7 @@ EVENTS = Table("events", schemas.EVENTS, "jobs/ingest_events.py", "event_date", 
 REJECTED_EVENTS = Table("rejected_events", schemas.REJECTED_EVENTS, "jobs/ingest_events.py", is_log=True)
 # As jobs/ingest_events.py writes them; the events last, since their log says how far the topic is stored.
 MASTER_DATASET = (REJECTED_EVENTS, EVENTS)
+REPLAYED_REJECTS = Table("replayed_rejects", schemas.REPLAYED_REJECTS, "jobs/replay_rejects.py", is_log=True)
 PRODUCT_ACTIVITY = Table("product_activity", schemas.PRODUCT_ACTIVITY, "jobs/batch_trends.py")
 TRENDS = Table("trends", schemas.TRENDS, "jobs/batch_trends.py")
 USER_BRANDS = Table("user_brands", schemas.USER_BRANDS, "jobs/batch_brands.py")
