@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from bench.malformed import send_half_malformed
 from bench.process import job, run_unmeasured
 from bench.scale import Scale
 from lambda_spark.broker import running_broker
@@ -39,6 +40,7 @@ class Stage:
         self.folder = folder
         self._numbers = count(1)
         self._topics: dict[tuple[Path, int], str] = {}
+        self._half_malformed: str | None = None
         self._roots: dict[tuple[object, ...], dict[str, str]] = {}
 
     def environment(self, topic: str, root: Path | None = None, partitions: int = 4) -> dict[str, str]:
@@ -74,6 +76,14 @@ class Stage:
             run_unmeasured(job("replay_events", str(file)), self.environment(topic, partitions=partitions))
             self._topics[file, partitions] = topic
         return self._topics[file, partitions]
+
+    def half_malformed_topic(self) -> str:
+        """Return the topic of as many messages as the scale has events, every second of them malformed."""
+        if self._half_malformed is None:
+            print("Sending malformed messages ...", flush=True)
+            self._half_malformed = self.new_name()
+            send_half_malformed(self.kafka(self._half_malformed), self.events_file())
+        return self._half_malformed
 
     def known_users(self, users: int, overrides: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of a data root where both layers know so many users; made once per settings."""

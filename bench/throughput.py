@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kafka import KafkaConsumer, TopicPartition
 
-from bench.case import Case, Column, Figures, Run, Table
+from bench.case import Case, Column, Figures, Goal, Run, Table
 from bench.environments import flink_connector, python_of
 from bench.lists import agreement, answered_lists, stored_lists, true_lists
 from bench.marks import Mark, committed_marks, printed_marks, steady_rate
@@ -68,9 +68,13 @@ def replay_table(stage: Stage) -> Table:
 
 def ingest_table(stage: Stage) -> Table:
     """Topic -> `events`."""
-    cases = [Case("jobs/ingest_events.py", partial(_ingest_run, stage), "exactly once, Delta, rejects kept")]
+    clean, malformed = "jobs/ingest_events.py", "every second message malformed"
+    kept = "exactly once, Delta, rejects kept"
+    topics = {clean: lambda: stage.filled_topic(stage.events_file()), malformed: stage.half_malformed_topic}
+    cases = [Case(name, partial(_ingest_run, stage, topic_of), kept) for name, topic_of in topics.items()]
+    goals = [Goal(malformed, "steady", 0.5, "half of the clean run's", "{:.0%}", True, clean)]
     packages = ("pyspark", "delta-spark", "duckdb", "deltalake")
-    return Table("ingest", "Topic to master dataset", cases, RATES, "what it keeps", packages, _data(stage))
+    return Table("ingest", "Topic to master dataset", cases, RATES, "what it keeps", packages, _data(stage), goals)
 
 
 def rates(measured: Measured, marks: list[Mark], total: int, until: float | None = None) -> Figures:
@@ -163,6 +167,5 @@ def _appended_marks(bootstrap_servers: str, topic: str, steps: int = 10) -> list
     return marks
 
 
-def _ingest_run(stage: Stage, scratch: Path) -> Run:
-    topic = stage.filled_topic(stage.events_file())
-    return spark_run(stage, scratch, "ingest_events", counts.ingest_checkpoint, topic)
+def _ingest_run(stage: Stage, topic_of: Callable[[], str], scratch: Path) -> Run:
+    return spark_run(stage, scratch, "ingest_events", counts.ingest_checkpoint, topic_of())

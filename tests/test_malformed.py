@@ -2,7 +2,6 @@
 
 import json
 import random
-from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -12,98 +11,19 @@ from helpers import event, expected_lists, stored_lists
 from kafka import KafkaProducer
 from pyspark.sql import SparkSession
 
+from bench.malformed import WRONG, malformed_messages
 from lambda_spark import identity, pipelines
 from lambda_spark.kafka_settings import KafkaSettings
 from lambda_spark.rejects import Reason
 from lambda_spark.tables import EVENTS, RECENT_BRANDS, REJECTED_EVENTS, Table, path_of
 
-Malformed = tuple[bytes | None, Reason]
-Event = dict[str, str]
+pytestmark = pytest.mark.fault("a thousand malformed messages")
 
-LARGE = 2_000_000
-NO_ID = (True, {"id": 1}, [1], "abc", "1 2", "0x1f", "1" * 30, str(2**63), 2**63, -(10**25), 10**400)
-WRONG = {
-    Reason.USER_ID_MALFORMED: ("user_id", NO_ID),
-    Reason.PRODUCT_ID_MALFORMED: ("product_id", NO_ID),
-    Reason.CATEGORY_ID_MALFORMED: ("category_id", NO_ID),
-    Reason.USER_ID_DAMAGED: ("user_id", (1.5, 1e30, "2.1E+18", "7.0")),
-    Reason.PRICE_MALFORMED: ("price", (True, {}, [9.5], "cheap", "1e400", -0.01, "NaN", "inf", "0x10")),
-    Reason.EVENT_TIME_MALFORMED: ("event_time", (0, True, [], {"at": 1}, "now", "9999-01-01 00:00:00", "2020-02-30")),
-    Reason.EVENT_TYPE_MALFORMED: ("event_type", (5, "View", [], "View!", "v" * 33, "vi\0ew")),
-    Reason.TEXT_MALFORMED: ("brand", ({}, [], {"name": "a"}, [["a"]])),
-    Reason.USER_ID_MISSING: ("user_id", (None, "", " ")),
-    Reason.PRODUCT_ID_MISSING: ("product_id", (None, "", " ")),
-    Reason.EVENT_TIME_MISSING: ("event_time", (None, "", " ")),
-    Reason.EVENT_TYPE_MISSING: ("event_type", (None, "", " ")),
-}
+Event = dict[str, str]
 
 
 def random_event(rng: random.Random) -> Event:
     return event(f"2020-03-0{rng.randint(1, 3)} 12:00:{rng.randint(10, 59)}", rng.randint(1, 9), rng.randint(1, 9))
-
-
-def put_in(value: bytes, piece: bytes) -> bytes:
-    return value.replace(b'"brand": "', b'"brand": "' + piece)
-
-
-def cut(rng: random.Random, value: bytes) -> Malformed:
-    return value[: rng.randrange(len(value))], Reason.NOT_A_JSON_OBJECT
-
-
-def no_object(rng: random.Random, value: bytes) -> Malformed:
-    depth = rng.choice([1, 100, 20_000])
-    others = [b"null", b"5", b"[" + value + b"]", json.dumps(value.decode()).encode(), b"[" * depth + b"]" * depth]
-    return rng.choice([*others, value * 2, b"\xef\xbb\xbf" + value]), Reason.NOT_A_JSON_OBJECT
-
-
-def no_number(rng: random.Random, value: bytes) -> Malformed:
-    # The first two are no JSON, but read as numbers by some, DuckDB among them.
-    number = rng.choice([b"NaN", b"-Infinity", b"01", b"+1", b"1e", b"0x10"])
-    reason = Reason.PRICE_MALFORMED if number in (b"NaN", b"-Infinity") else Reason.NOT_A_JSON_OBJECT
-    return value.replace(b'"9.5"', number), reason
-
-
-def control_character(rng: random.Random, value: bytes) -> Malformed:
-    return put_in(value, bytes([rng.randrange(32)])), Reason.NOT_A_JSON_OBJECT
-
-
-def no_utf8(rng: random.Random, value: bytes) -> Malformed:
-    piece = rng.choice(
-        [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80", bytes([rng.randrange(128, 256)])]
-    )
-    return put_in(value, piece), Reason.NOT_UTF8
-
-
-def too_long(rng: random.Random, value: bytes) -> Malformed:
-    return rng.choice([b"x" * LARGE, put_in(value, b"x" * LARGE), put_in(value, b"x" * 65_537)]), Reason.TOO_LONG
-
-
-def deep(rng: random.Random, value: bytes) -> Malformed:
-    depth = rng.choice([2, 100, 20_000])
-    return json.dumps(json.loads(value) | {"brand": 0}).encode().replace(
-        b'"brand": 0', b'"brand": ' + b"[" * depth + b"]" * depth
-    ), Reason.TEXT_MALFORMED
-
-
-def wrong_value(rng: random.Random, value: bytes) -> Malformed:
-    reason, (column, values) = rng.choice(list(WRONG.items()))
-    return json.dumps(json.loads(value) | {column: rng.choice(values)}).encode(), reason
-
-
-def empty(*_: object) -> Malformed:
-    return None, Reason.EMPTY_MESSAGE
-
-
-KINDS: tuple[Callable[[random.Random, bytes], Malformed], ...] = (
-    *(cut, no_object, no_number, control_character, no_utf8, deep, empty),
-    *[wrong_value] * 9,
-)
-
-
-def malformed_messages(rng: random.Random, count: int) -> Iterator[Malformed]:
-    for number in range(count):
-        make = too_long if number % 100 == 0 else rng.choice(KINDS)
-        yield make(rng, json.dumps(random_event(rng)).encode())
 
 
 def unusual_value(rng: random.Random, row: Event) -> bytes:
@@ -124,7 +44,7 @@ def run(spark: SparkSession, new_run: NewSettings) -> SimpleNamespace:
         random_event(rng) | {"brand": rng.choice(["b", "Ålma", 'x"y', "a\\b", "c\td", "e\x01f"])} for _ in range(300)
     ]
     mix: list[tuple[bytes | None, Reason | Event]] = [(unusual_value(rng, row), row) for row in rows]
-    mix += malformed_messages(rng, 1_000)
+    mix += malformed_messages(rng, (json.dumps(random_event(rng)).encode() for _ in range(1_000)), 100)
     rng.shuffle(mix)
     sent = dict(zip(send_under_any_key(rng, settings.kafka, [value for value, _ in mix]), mix, strict=True))
     counts = pipelines.ingest_topic(spark, settings, available_now=True)
