@@ -29,8 +29,7 @@ JOBS = {"ingest_events": ingest_checkpoint, "speed_stream": speed_checkpoint}
 def own(tmp_path: Path, new_settings: NewSettings) -> Iterator[Settings]:
     """Yield settings with a broker that may be killed."""
     kafka = {"bootstrap_servers": free_address(), "topic": "shop"}
-    triggers = {name: {"trigger": "0 seconds"} for name in ("ingest", "speed")}
-    settings = new_settings(kafka=kafka, **triggers)
+    settings = new_settings(kafka=kafka)
     start_broker(settings.kafka.bootstrap_servers, tmp_path / "broker")
     ensure_topic(settings.kafka)
     yield settings
@@ -55,7 +54,7 @@ def test_streams_wait_for_the_broker_with_one_word_and_go_on(
     own: Settings, tmp_path: Path, seconds: int, is_away_at_the_end: bool
 ) -> None:
     send(own.kafka, random_events(100, 1))
-    triggers = {f"LAMBDA_{name}__TRIGGER": "0 seconds" for name in ("INGEST", "SPEED")}
+    triggers = {f"LAMBDA_{name}__TRIGGER": "1 second" for name in ("INGEST", "SPEED")}
     environment = environment_of(own, **triggers)
     logs = {name: tmp_path / f"{name}.log" for name in JOBS}
     streams = []
