@@ -75,7 +75,10 @@ def write_file(path: str, content: bytes) -> None:
 def file_names(folder: str) -> list[str]:
     """Return the names of the files in a folder; none where there is no folder."""
     system, place = open_root(folder)
-    found = system.get_file_info(fs.FileSelector(place, allow_not_found=True))
+    try:
+        found = system.get_file_info(fs.FileSelector(place, allow_not_found=True))
+    except FileNotFoundError:  # it is being made just now
+        return []
     return [file.base_name for file in found if file.type == fs.FileType.File]
 
 

@@ -17,10 +17,12 @@ from deltalake.transaction import CommitProperties, Transaction
 from helpers import ALL_TABLES, all_tables, run_job
 
 from lambda_spark import cli
+from lambda_spark.checkpoints import begin_anew, first_offsets, received_count
 from lambda_spark.daemons import becomes_true
 from lambda_spark.errors import SetUpError
 from lambda_spark.install import install_s3
 from lambda_spark.settings import Settings
+from lambda_spark.storage import file_names, write_file
 from lambda_spark.tables import version_of
 
 ALL_JOBS = str(Path(__file__).with_name("all_jobs.py"))
@@ -103,6 +105,19 @@ def test_no_commit_is_lost_where_several_append_at_once() -> None:
         list(pool.map(append, range(writers)))
     assert sorted(deltalake.DeltaTable(table).to_pyarrow_table()["number"].to_pylist()) == list(range(writers))
     assert deltalake.DeltaTable(table).version() == writers
+
+
+@pytest.mark.fault("a checkpoint truncated or deleted")
+@pytest.mark.usefixtures("in_this_process")
+def test_a_new_checkpoint_keeps_the_old_ones_beside_it() -> None:
+    checkpoint = f"s3a://{BUCKET}/_checkpoints/ingest"
+    for number in range(3):
+        begin_anew(checkpoint, "events", {0: number}, received=number)
+        write_file(f"{checkpoint}/offsets/{number}", b"")
+    assert (first_offsets(checkpoint), received_count(checkpoint)) == ({0: 2}, 2)
+    kept = [f"{checkpoint}.set-aside-{number}" for number in (1, 2)]
+    assert [first_offsets(each) for each in kept] == [{0: 0}, {0: 1}]
+    assert [file_names(f"{each}/offsets") for each in (*kept, checkpoint)] == [["0"], ["1"], ["2"]]
 
 
 def test_jars_that_are_missing_are_named(capsys: pytest.CaptureFixture[str]) -> None:

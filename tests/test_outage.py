@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 from conftest import NewSettings
 from helpers import environment_of, random_events, send
+from pyspark.sql import SparkSession
 from test_broker import free_address
 
-from lambda_spark import tables
+from lambda_spark import kafka_source, pipelines, tables
 from lambda_spark.broker import start_broker, stop_broker
 from lambda_spark.checkpoints import received_count
 from lambda_spark.counts import ingest_checkpoint, speed_checkpoint
 from lambda_spark.daemons import becomes_true, running_pid
+from lambda_spark.errors import StreamError
 from lambda_spark.kafka import ensure_topic
 from lambda_spark.settings import PROJECT_ROOT, Settings
 
@@ -29,8 +31,7 @@ JOBS = {"ingest_events": ingest_checkpoint, "speed_stream": speed_checkpoint}
 def own(tmp_path: Path, new_settings: NewSettings) -> Iterator[Settings]:
     """Yield settings with a broker that may be killed."""
     kafka = {"bootstrap_servers": free_address(), "topic": "shop"}
-    triggers = {name: {"trigger": "0 seconds"} for name in ("ingest", "speed")}
-    settings = new_settings(kafka=kafka, **triggers)
+    settings = new_settings(kafka=kafka)
     start_broker(settings.kafka.bootstrap_servers, tmp_path / "broker")
     ensure_topic(settings.kafka)
     yield settings
@@ -55,7 +56,7 @@ def test_streams_wait_for_the_broker_with_one_word_and_go_on(
     own: Settings, tmp_path: Path, seconds: int, is_away_at_the_end: bool
 ) -> None:
     send(own.kafka, random_events(100, 1))
-    triggers = {f"LAMBDA_{name}__TRIGGER": "0 seconds" for name in ("INGEST", "SPEED")}
+    triggers = {f"LAMBDA_{name}__TRIGGER": "1 second" for name in ("INGEST", "SPEED")}
     environment = environment_of(own, **triggers)
     logs = {name: tmp_path / f"{name}.log" for name in JOBS}
     streams = []
@@ -89,3 +90,27 @@ def test_streams_wait_for_the_broker_with_one_word_and_go_on(
         assert said[2:] in ([], said[:1])
     rows = tables.read_arrow(own.data_root, tables.EVENTS, ["source_partition", "source_offset"]).to_pylist()
     assert len({tuple(row.values()) for row in rows}) == len(rows) == 150
+
+
+@pytest.mark.long
+def test_a_stream_that_has_waited_for_too_long_says_so(
+    spark: SparkSession, own: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience = {
+        "kafka.default.api.timeout.ms": "2000",
+        "kafka.request.timeout.ms": "2000",
+        "fetchOffset.numRetries": "1",
+    }
+    monkeypatch.setattr(kafka_source, "_PATIENCE", patience)
+    send(own.kafka, random_events(20, 1))
+
+    def kill(*_: object) -> None:
+        kill_broker(tmp_path / "broker")
+
+    ingest = own.ingest.model_copy(update={"trigger": "1 second"})
+    with pytest.raises(StreamError, match=r"was away for too long: see that it runs, then start the job again"):
+        pipelines.ingest_topic(spark, own.model_copy(update={"ingest": ingest}), available_now=False, watch=kill)
+    start_broker(own.kafka.bootstrap_servers, tmp_path / "broker")
+    send(own.kafka, random_events(20, 2))
+    pipelines.ingest_topic(spark, own, available_now=True)
+    assert tables.event_counts(own.data_root)[0] == 40
