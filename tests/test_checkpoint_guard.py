@@ -53,22 +53,21 @@ def delete_messages(kafka: KafkaSettings, partitions: int) -> None:
     admin.close()
 
 
-@pytest.mark.parametrize("stream", STREAMS)
-def test_of_two_streams_on_a_checkpoint_the_second_refuses(
-    spark: SparkSession, new_run: NewSettings, stream: Callable[..., object]
-) -> None:
+@pytest.mark.fault("two streams on one checkpoint")
+def test_of_two_streams_on_a_checkpoint_the_second_refuses(spark: SparkSession, new_run: NewSettings) -> None:
     settings, refused = new_run(), []
     send(settings.kafka, EVENTS)
 
     def start_another(*_: object) -> None:
         with pytest.raises(StreamError, match=r"Another stream runs on the checkpoint .*: stop that one first"):
-            stream(spark, settings, available_now=True)
+            pipelines.speed_stream(spark, settings, available_now=True)
         refused.append(True)
 
-    stream(spark, settings, available_now=True, watch=start_another)
+    pipelines.speed_stream(spark, settings, available_now=True, watch=start_another)
     assert refused == [True]
 
 
+@pytest.mark.fault("two streams on one checkpoint")
 def test_what_spark_says_of_another_stream_is_the_same_sentence(spark: SparkSession, new_run: NewSettings) -> None:
     settings = new_run()
     send(settings.kafka, EVENTS)
@@ -82,18 +81,15 @@ def test_what_spark_says_of_another_stream_is_the_same_sentence(spark: SparkSess
         pipelines.ingest_topic(spark, settings, available_now=True, watch=complete_the_batch)
 
 
-@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.fault("a checkpoint of another topic or partition count")
 def test_a_checkpoint_of_another_topic_is_refused(
-    spark: SparkSession,
-    begun: Settings,
-    changed: Callable[..., Settings],
-    new_topic: Callable[..., str],
-    stream: Callable[..., object],
+    spark: SparkSession, begun: Settings, changed: Callable[..., Settings], new_topic: Callable[..., str]
 ) -> None:
     with pytest.raises(StreamError, match=f"is of the topic {begun.kafka.topic}, .* go on with --topic"):
-        stream(spark, changed(topic=new_topic()), available_now=True)
+        pipelines.ingest_topic(spark, changed(topic=new_topic()), available_now=True)
 
 
+@pytest.mark.fault("the topic is deleted and made again")
 @pytest.mark.parametrize(("partitions", "id_is_kept"), [(2, True), (2, False), (1, True)])
 def test_a_topic_that_was_made_again_is_refused_even_if_loss_is_taken(
     spark: SparkSession, new_run: NewSettings, partitions: int, id_is_kept: bool
@@ -110,6 +106,7 @@ def test_a_topic_that_was_made_again_is_refused_even_if_loss_is_taken(
         pipelines.ingest_topic(spark, settings.model_copy(update={"kafka": kafka}), available_now=True)
 
 
+@pytest.mark.fault("a checkpoint of another topic or partition count")
 def test_more_partitions_of_the_same_topic_are_read(spark: SparkSession, new_run: NewSettings) -> None:
     settings = new_run(partitions=1)
     send(settings.kafka, EVENTS)
@@ -122,6 +119,7 @@ def test_more_partitions_of_the_same_topic_are_read(spark: SparkSession, new_run
     assert len(reached_offsets(ingest_checkpoint(settings.data_root))) == 3
 
 
+@pytest.mark.fault("messages expired before they were read")
 @pytest.mark.parametrize("stream", STREAMS)
 def test_lost_messages_are_passed_over_only_if_that_is_asked_for(
     spark: SparkSession, new_run: NewSettings, stream: Callable[..., object], caplog: pytest.LogCaptureFixture
@@ -144,6 +142,7 @@ def test_lost_messages_are_passed_over_only_if_that_is_asked_for(
     assert received_count(checkpoint_of(settings.data_root)) == 20 + 5
 
 
+@pytest.mark.fault("messages expired before they were read")
 @pytest.mark.timeout(60)
 def test_messages_that_are_lost_while_a_stream_runs_end_it(spark: SparkSession, new_run: NewSettings) -> None:
     settings = new_run(partitions=1, ingest={"max_messages_per_trigger": 500, "trigger": "0 seconds"})
@@ -159,6 +158,7 @@ def test_messages_that_are_lost_while_a_stream_runs_end_it(spark: SparkSession, 
         pipelines.ingest_topic(spark, settings, available_now=False, watch=lose)
 
 
+@pytest.mark.fault("a checkpoint truncated or deleted")
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -169,22 +169,17 @@ def test_messages_that_are_lost_while_a_stream_runs_end_it(spark: SparkSession, 
         ("sources/0/0", None),
     ],
 )
-@pytest.mark.parametrize("checkpoint_of", [ingest_checkpoint, speed_checkpoint])
 def test_a_damaged_file_of_a_checkpoint_is_named(
-    spark: SparkSession,
-    changed: Callable[..., Settings],
-    checkpoint_of: Callable[[str], str],
-    name: str,
-    content: bytes | None,
+    spark: SparkSession, changed: Callable[..., Settings], name: str, content: bytes | None
 ) -> None:
     settings = changed()
-    file = Path(checkpoint_of(settings.data_root), name)
+    file = Path(ingest_checkpoint(settings.data_root), name)
     file.unlink() if content is None else file.write_bytes(content)
-    stream = pipelines.ingest_topic if checkpoint_of is ingest_checkpoint else pipelines.speed_stream
     with pytest.raises(StreamError, match=rf"file {file} is missing or damaged: put .* or .* --rebuild-from-master"):
-        stream(spark, settings, available_now=True)
+        pipelines.ingest_topic(spark, settings, available_now=True)
 
 
+@pytest.mark.fault("a checkpoint truncated or deleted")
 @pytest.mark.parametrize("pattern", ["state/*", "state/0/*/*.changelog"])
 def test_a_deleted_file_of_the_state_is_named(
     spark: SparkSession, begun: Settings, changed: Callable[..., Settings], pattern: str
