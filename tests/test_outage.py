@@ -49,12 +49,8 @@ def have_received(settings: Settings, count: int) -> bool:
     return all(received_count(checkpoint_of(settings.data_root)) == count for checkpoint_of in JOBS.values())
 
 
-@pytest.mark.parametrize(
-    ("seconds", "is_away_at_the_end"), [(5, False), pytest.param(60, True, marks=pytest.mark.long)]
-)
-def test_streams_wait_for_the_broker_with_one_word_and_go_on(
-    own: Settings, tmp_path: Path, seconds: int, is_away_at_the_end: bool
-) -> None:
+@pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=pytest.mark.long)])
+def test_streams_wait_for_the_broker_with_one_word_and_go_on(own: Settings, tmp_path: Path, seconds: int) -> None:
     send(own.kafka, random_events(100, 1))
     triggers = {f"LAMBDA_{name}__TRIGGER": "1 second" for name in ("INGEST", "SPEED")}
     environment = environment_of(own, **triggers)
@@ -72,8 +68,6 @@ def test_streams_wait_for_the_broker_with_one_word_and_go_on(
         send(own.kafka, random_events(50, 2))
         assert becomes_true(lambda: have_received(own, 150), 60)
         assert becomes_true(lambda: all("is back" in log.read_text() for log in logs.values()), 10)
-        if is_away_at_the_end:
-            kill_broker(tmp_path / "broker")
         for stream in streams:
             stream.send_signal(signal.SIGTERM)
         assert [stream.wait(60) for stream in streams] == [0, 0]
@@ -82,12 +76,10 @@ def test_streams_wait_for_the_broker_with_one_word_and_go_on(
             stream.kill()
     for log in logs.values():
         said = log.read_text().split("Messages")[0].strip().splitlines()
-        assert said[:2] == [
+        assert said == [
             f"No Kafka broker answers at {own.kafka.bootstrap_servers}: waiting until one does.",
             f"The Kafka broker at {own.kafka.bootstrap_servers} is back: going on.",
         ]
-        # The word about the second time, where the stream was still running when it looked.
-        assert said[2:] in ([], said[:1])
     rows = tables.read_arrow(own.data_root, tables.EVENTS, ["source_partition", "source_offset"]).to_pylist()
     assert len({tuple(row.values()) for row in rows}) == len(rows) == 150
 
