@@ -7,12 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
-from types import SimpleNamespace
 
 import pytest
 from conftest import NewSettings
 from deltalake import DeltaTable
-from helpers import ALL_TABLES, all_tables, event, run_job, send, shop_days, versions
+from helpers import ALL_TABLES, all_tables, read_events, run_job, send, shop_days, versions, write_events
 from pyspark.sql import SparkSession
 
 from lambda_spark import identity, pipelines, tables
@@ -24,6 +23,8 @@ from lambda_spark.settings import PROJECT_ROOT, Settings
 from lambda_spark.tables import EVENTS, LIVE_ACTIVITY, RECENT_BRANDS, REJECTED_EVENTS, Table, path_of
 
 pytestmark = pytest.mark.fault("OPTIMIZE and VACUUM while streams write")
+
+Factory = pytest.TempPathFactory
 
 SMALL = {
     "ingest": {"max_messages_per_trigger": 60, "trigger": "0 seconds"},
@@ -64,36 +65,46 @@ def operations(root: str, table: Table) -> set[str]:
     return {commit["operation"] for commit in DeltaTable(path_of(root, table)).history()}
 
 
-@pytest.fixture(scope="module")
-def run(spark: SparkSession, new_run: NewSettings, new_settings: NewSettings) -> SimpleNamespace:
-    """Run all jobs twice over a growing topic, undisturbed, and with OPTIMIZE and VACUUM beside the streams."""
-    quiet = new_run(**SMALL)
-    disturbed, found = new_settings(kafka=quiet.kafka.model_dump(), **SMALL), []
+@pytest.mark.long
+def test_all_tables_are_those_of_an_undisturbed_run(
+    spark: SparkSession, new_run: NewSettings, new_settings: NewSettings
+) -> None:
+    quiet, found = new_run(**SMALL), []
+    disturbed = new_settings(kafka=quiet.kafka.model_dump(), **SMALL)
+    root = disturbed.data_root
     for days in (range(1, 9), range(6, 10)):
-        odd = [event(f"2020-03-{days[0]:02} 12:00:00.123457", 1, 1), b"no event"]
-        send(quiet.kafka, [*shop_days(days), *odd])
+        send(quiet.kafka, [*shop_days(days), b"no event"])
         stream(spark, quiet)
-        with optimizing(disturbed.data_root):
+        with optimizing(root):
             stream(spark, disturbed)
-        for settings in (quiet, disturbed):
-            found += identity.check_identity(spark, settings)
-            answer(spark, settings)
-            found += identity.check_identity(spark, settings)
-    return SimpleNamespace(quiet=quiet, disturbed=disturbed, found=found)
-
-
-def test_all_tables_are_those_of_an_undisturbed_run(run: SimpleNamespace) -> None:
-    root = run.disturbed.data_root
-    assert all_tables(root) == all_tables(run.quiet.data_root)
-    assert [difference for difference in run.found if not difference.is_none] == []
+        found += identity.check_identity(spark, disturbed)
+        answer(spark, quiet)
+        answer(spark, disturbed)
+    assert all_tables(root) == all_tables(quiet.data_root)
+    assert [difference for difference in found if not difference.is_none] == []
     assert {"OPTIMIZE", "VACUUM END", "WRITE"} <= operations(root, EVENTS)
     assert "VACUUM END" in operations(root, RECENT_BRANDS)
 
 
+@pytest.fixture(scope="module")
+def grown(
+    spark: SparkSession, reference: Settings, small_month: Path, new_settings: NewSettings, tmp_path_factory: Factory
+) -> Settings:
+    """Return the settings of a run to which a second file has come for each day, and of what is no event."""
+    settings = new_settings(kafka=reference.kafka.model_dump())
+    shutil.copytree(reference.data_root, settings.data_root, dirs_exist_ok=True)
+    rows = [row | {"event_time": row["event_time"][:19] + ".123457"} for row in read_events(small_month)[::50]]
+    file = tmp_path_factory.mktemp("more") / "more.csv"
+    pipelines.ingest_files(spark, settings, [write_events(file, [*rows, rows[0] | {"user_id": "5.5E+8"}])])
+    pipelines.batch_trends(spark, settings)
+    pipelines.batch_brands(spark, settings)
+    return settings
+
+
 @pytest.fixture
-def root(run: SimpleNamespace, tmp_path: Path) -> str:
-    """Return a copy of what the undisturbed run has left."""
-    shutil.copytree(run.quiet.data_root, tmp_path / "data")
+def root(grown: Settings, tmp_path: Path) -> str:
+    """Return where a copy of it is."""
+    shutil.copytree(grown.data_root, tmp_path / "data")
     return str(tmp_path / "data")
 
 
@@ -112,8 +123,8 @@ def test_the_master_dataset_becomes_one_file_a_day_and_tells_the_same(root: str)
     assert not any(each.removed for each in done.values())
 
 
-def test_no_view_is_computed_anew_after_it(spark: SparkSession, run: SimpleNamespace, root: str) -> None:
-    settings, version = run.quiet.model_copy(update={"data_root": root}), tables.version_of(root, EVENTS)
+def test_no_view_is_computed_anew_after_it(spark: SparkSession, grown: Settings, root: str) -> None:
+    settings, version = grown.model_copy(update={"data_root": root}), tables.version_of(root, EVENTS)
     optimize(root)
     before = versions(root)
     assert before[EVENTS.name] > version
@@ -135,12 +146,12 @@ def test_the_server_takes_no_row_twice_where_the_realtime_views_were_rewritten(r
     assert index.version == tables.version_of(root, RECENT_BRANDS)
 
 
-def test_the_job_shows_what_it_has_done(root: str, run: SimpleNamespace, tmp_path: Path) -> None:
-    settings = run.quiet.model_copy(update={"data_root": root})
+def test_the_job_shows_what_it_has_done(grown: Settings, root: str, tmp_path: Path) -> None:
+    settings = grown.model_copy(update={"data_root": root})
     command = [sys.executable, str(PROJECT_ROOT / "jobs" / "optimize.py")]
     shown = run_job(command, settings, tmp_path)
     (line,) = [line for line in shown.splitlines() if line.strip().startswith("events")]
-    before, after = len(tables.files_of(run.quiet.data_root, EVENTS)), len(tables.files_of(root, EVENTS))
+    before, after = len(tables.files_of(grown.data_root, EVENTS)), len(tables.files_of(root, EVENTS))
     assert line.split() == ["events", str(before), str(after), "0"]
     empty = settings.model_copy(update={"data_root": str(tmp_path / "empty")})
     assert "There are no tables" in run_job(command, empty, tmp_path)
