@@ -1,6 +1,6 @@
 # The two commands that matter: `make recommend` and `make test`. Each sets up what it needs first.
 .DEFAULT_GOAL := help
-.PHONY: help setup ready recommend serve live identity rebuild month test lint evaluation bench bench-quick bench-serving chaos broker broker-stop cluster cluster-stop s3 package audit clean lock
+.PHONY: help setup ready recommend serve live identity rebuild optimize month test lint evaluation bench bench-quick bench-serving chaos broker broker-stop cluster cluster-stop s3 package audit clean lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -30,6 +30,9 @@ identity: ready  ## Check that the views of both layers hold what the events say
 
 rebuild: ready  ## Compute every view anew from the master dataset, and swap them in once they are complete
 	@$(BIN)/python jobs/rebuild.py
+
+optimize: ready  ## Put small files of the tables together and remove those no reader needs, while the streams run
+	@$(BIN)/python jobs/optimize.py
 
 month: ready  ## Generate a month of 67.5 million events, 9 GB, in data/month; ROWS=NUMBER for a smaller one
 	@$(BIN)/python -m lambda_spark.month $(if $(ROWS),--events $(ROWS))

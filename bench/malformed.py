@@ -25,7 +25,7 @@ WRONG: dict[Reason, tuple[str, tuple[object, ...]]] = {
     Reason.USER_ID_DAMAGED: ("user_id", (1.5, 1e30, "2.1E+18", "7.0")),
     Reason.PRICE_MALFORMED: ("price", (True, {}, [9.5], "cheap", "1e400", -0.01, "NaN", "inf", "0x10")),
     Reason.EVENT_TIME_MALFORMED: ("event_time", (0, True, [], {"at": 1}, "now", "9999-01-01 00:00:00", "2020-02-30")),
-    Reason.EVENT_TYPE_MALFORMED: ("event_type", (5, "View", [], "View!", "v" * 33, "vi\0ew")),
+    Reason.EVENT_TYPE_MALFORMED: ("event_type", (5, True, "View", [], "View!", "v" * 33, "vi\0ew")),
     Reason.TEXT_MALFORMED: ("brand", ({}, [], {"name": "a"}, [["a"]])),
     Reason.USER_ID_MISSING: ("user_id", (None, "", " ")),
     Reason.PRODUCT_ID_MISSING: ("product_id", (None, "", " ")),

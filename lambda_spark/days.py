@@ -36,5 +36,4 @@ def changed_days(root: str, after: int, until: int) -> list[date]:
 
 def event_counts(root: str, version: int) -> dict[date, int]:
     """Return the number of events of each day that a version of the master dataset holds."""
-    rows = tables.files_of(root, EVENTS, version).group_by(_DAY).aggregate([("num_records", "sum")]).to_pylist()
-    return {row[_DAY]: row["num_records_sum"] for row in rows}
+    return tables.count_by_day(tables.event_files(root, version))

@@ -13,9 +13,11 @@ from pyarrow.dataset import Dataset, dataset
 
 from lambda_spark import parsing, tables
 from lambda_spark.checkpoints import Offsets
+from lambda_spark.errors import NotComputedError
 from lambda_spark.event_files import EventFile, open_files
 from lambda_spark.handover import further, held_by, is_within, offsets_of, topic_of
 from lambda_spark.live_events import LIVE_COLUMNS, LIVE_EVENTS
+from lambda_spark.storage import is_file
 from lambda_spark.tables import EVENTS, LIVE_ACTIVITY, RECENT_BRANDS
 from lambda_spark.time_ranges import UTC, TimeRange
 
@@ -23,6 +25,7 @@ _HOLE = (
     f"Some events are in neither `events` nor {LIVE_ACTIVITY.name}, and are not counted: run {EVENTS.written_by}, "
     "which goes on where it was in the topic."
 )
+_GONE = "The files of the events that the answer came from were removed since, by `make optimize`: ask again."
 _NOT_STORED = f"Not all events that the answer came from are in `events` yet: run {EVENTS.written_by}."
 
 
@@ -147,10 +150,13 @@ def select_within(known: KnownEvents, time_range: TimeRange, columns: str) -> tu
 def known_once(root: str, lineage: Mapping[str, Any]) -> KnownEvents:
     """Return what was known when an answer was given, by what its commit tells, from the master dataset alone.
 
-    Its notes say where the master dataset does not hold all of it yet.
+    Its notes say where the master dataset does not hold all of it yet. Raises NotComputedError where files are gone.
     """
     topic, reached = lineage["topic"], {int(number): end for number, end in lineage["reached"].items()}
     known = known_upto(root, None, lineage["events_version"], topic, reached)
+    kept = {file.path for file in _files(root, tables.find_version(root, EVENTS))}
+    if not all(file.path in kept or is_file(file.path) for file in known.files):
+        raise NotComputedError(_GONE)
     is_stored = topic is None or is_within(reached, covered_by(root, tables.version_of(root, EVENTS), topic))
     return known._replace(notes=() if is_stored else (_NOT_STORED,))
 

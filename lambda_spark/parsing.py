@@ -30,6 +30,8 @@ _OFFSET = r"[+-]([01]\d|2[0-3]):?[0-5]\d"
 _INTEGER = r"[+-]?\d+"
 _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 _WORD = r"[a-z][a-z0-9_]{0,31}"
+# Words too, but of no event: a message's text does not tell them from JSON's own.
+_BOOLEANS = "'true', 'false'"
 
 # The nine texts of a message, as a struct: json_transform reads the object once for all of them.
 _FIELDS = "{" + ", ".join(f'"{name}": "VARCHAR"' for name in EVENT_COLUMNS) + "}"
@@ -135,6 +137,7 @@ def judge(decoded: str) -> str:
             WHEN undecodable IS NOT NULL THEN undecodable
             {_required("event_time", Reason.EVENT_TIME_MALFORMED)}
             {_required("event_type", Reason.EVENT_TYPE_MALFORMED)}
+            WHEN event_type IN ({_BOOLEANS}) THEN '{Reason.EVENT_TYPE_MALFORMED.value}'
             WHEN product_id IS NULL AND {_is_empty("product_id")} THEN '{Reason.PRODUCT_ID_MISSING.value}'
             WHEN user_id IS NULL AND {_is_empty("user_id")} THEN '{Reason.USER_ID_MISSING.value}'
             {"".join(_id_malformed(name) for name in _IDS)}

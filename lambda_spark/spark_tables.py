@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import deltalake
+from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import CommitProperties
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
@@ -26,14 +27,20 @@ def create(spark: SparkSession, root: str, table: Table, lineage: Mapping[str, A
         return
     schema = to_arrow_schema(spark.createDataFrame([], table.columns).schema, timezone="UTC")
     properties = _PROPERTIES | (_LOG_PROPERTIES if table.is_log else {})
-    deltalake.DeltaTable.create(
-        path_of(root, table),
-        schema,
-        "ignore",
-        table.partitioned_by,
-        configuration=properties,
-        commit_properties=CommitProperties({"userMetadata": json.dumps(lineage)}) if lineage else None,
-    )
+    told = {"userMetadata": json.dumps(lineage)} if lineage else None
+    try:
+        # Tried again, it would make the table once more, over what another job has made of it meanwhile.
+        deltalake.DeltaTable.create(
+            path_of(root, table),
+            schema,
+            "ignore",
+            table.partitioned_by,
+            configuration=properties,
+            commit_properties=CommitProperties(told, max_commit_retries=0),
+        )
+    except CommitFailedError:
+        if not exists(root, table):
+            raise
 
 
 def create_all(spark: SparkSession, root: str, tables: Sequence[Table]) -> None:

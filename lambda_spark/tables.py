@@ -1,9 +1,10 @@
 """The Delta tables by name under one root: read without Spark, and asked what they were computed from."""
 
 import json
-from collections import namedtuple
+from collections import Counter, namedtuple
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from typing import Any
 
@@ -96,11 +97,26 @@ def event_counts(root: str, version: int | None = None) -> tuple[int, int]:
 
 
 def event_files(root: str, version: int | None = None, after: int | None = None) -> list[EventFile]:
-    """Return the files of `events`, or of a version of it; with `after`, those that came after that version."""
-    before = {file.path for file in event_files(root, after)} if after is not None else set()
+    """Return the files of `events`, or of a version of it; with `after`, those that have what came after that version.
+
+    Of a day that OPTIMIZE has rewritten since, they have what was there before, too.
+    """
     folder, files = path_of(root, EVENTS), files_of(root, EVENTS, version).to_pylist()
     found = [EventFile(f"{folder}/{f['path']}", f["partition.event_date"], f["num_records"]) for f in files]
-    return [file for file in found if file.path not in before]
+    if after is None:
+        return found
+    before = event_files(root, after)
+    paths, unchanged = {file.path for file in before}, count_by_day(before).items() & count_by_day(found).items()
+    days = {day for day, _ in unchanged}
+    return [file for file in found if file.path not in paths and file.day not in days]
+
+
+def count_by_day(files: Iterable[EventFile]) -> dict[date, int]:
+    """Return the number of events of each day that files hold."""
+    counts: Counter[date] = Counter()
+    for file in files:
+        counts[file.day] += file.row_count
+    return dict(counts)
 
 
 def open_dataset(root: str, table: Table, version: int | None = None) -> Dataset:
@@ -154,8 +170,9 @@ def told_by(commit: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
 
 
 def added_by(root: str, table: Table, commit: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return where the files are that a commit has added."""
-    return [f"{path_of(root, table)}/{action['add']['path']}" for action in commit if "add" in action]
+    """Return where the files are of the rows that a commit has added; OPTIMIZE only moves rows."""
+    added = (action["add"] for action in commit if "add" in action)
+    return [f"{path_of(root, table)}/{file['path']}" for file in added if file["dataChange"]]
 
 
 def require(root: str, table: Table) -> None:

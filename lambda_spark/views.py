@@ -43,14 +43,14 @@ def update_user_brands(spark: SparkSession, root: str, brands: BrandSettings, re
     Returns the version of `events` it covers now.
     """
     version = tables.version_of(root, EVENTS)
-    before = None if rebuild else tables.lineage_of(root, USER_BRANDS)
-    if before is None or before[RULE] != brands.model_dump(mode="json"):
+    before, lineage = None if rebuild else tables.lineage_of(root, USER_BRANDS), _brands_lineage(root, version, brands)
+    if before is None or before[RULE] != lineage[RULE]:
         commits.swap_in(root, stage_user_brands(spark, root, brands, version))
-    elif before[EVENTS_VERSION] < version:
-        added = tables.event_files(root, version, before[EVENTS_VERSION])
+        return version
+    added = tables.event_files(root, version, before[EVENTS_VERSION])
+    if added or before[COVERS] != lineage[COVERS]:
         lists = recent_brands.brand_lists(spark, added, brands.limit, brands.event_types)
         merged = merging.merge_into(spark_tables.read(spark, root, USER_BRANDS), lists, brands.limit)
-        lineage = _brands_lineage(root, version, brands)
         commits.replace(merged, as_they_are, root, USER_BRANDS, "true", lineage)
     return version
 

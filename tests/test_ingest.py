@@ -50,6 +50,7 @@ NOT_EVENTS = [
     (damaged(price=-1), Reason.PRICE_MALFORMED),
     (damaged(event_time="yesterday"), Reason.EVENT_TIME_MALFORMED),
     (damaged(event_type="View!"), Reason.EVENT_TYPE_MALFORMED),
+    (damaged(event_type=True), Reason.EVENT_TYPE_MALFORMED),
     (damaged(brand=["a", "b"]), Reason.TEXT_MALFORMED),
     (damaged(brand="deep").replace(b'"deep"', b"[" * 30_000 + b"]" * 30_000), Reason.TEXT_MALFORMED),
 ]
@@ -92,7 +93,7 @@ def master_dataset(settings: Settings) -> tuple[Counter[str], Counter[str]]:
 
 
 def test_every_message_is_counted_as_stored_or_rejected_by_reason(topic: SimpleNamespace) -> None:
-    assert topic.counts[0] == Counts(batch_received=78, stored=60, rejected=REJECTED)
+    assert topic.counts[0] == Counts(batch_received=79, stored=60, rejected=REJECTED)
     assert topic.counts[2] == Counts(batch_received=20, stored=20)
 
 
@@ -120,7 +121,7 @@ def test_what_is_no_event_is_kept_as_it_came_with_reason_and_coordinates(
     assert Counter((row.value, row.reason) for row in rows) == Counter(as_text)
     events = spark_tables.read(spark, topic.settings.data_root, EVENTS).select(*COORDINATES[:3]).collect()
     coordinates = {tuple(row) for row in events} | {tuple(row[name] for name in COORDINATES[:3]) for row in rows}
-    assert len(coordinates) == 98
+    assert len(coordinates) == 99
     assert all(row.rejected_at for row in rows)
 
 
@@ -135,7 +136,7 @@ def test_ingest_runs_until_sigterm_and_loses_nothing(
 
     first = pipelines.ingest_topic(spark, settings, available_now=False, watch=stop)
     second = pipelines.ingest_topic(spark, settings, available_now=True)
-    assert first.batch_received + second.batch_received == 98
+    assert first.batch_received + second.batch_received == 99
     assert first.stored + second.stored == 80
     assert master_dataset(settings) == master_dataset(topic.settings)
 

@@ -166,7 +166,10 @@ REJECTED_MESSAGES = [
     (Reason.EVENT_TYPE_MISSING, [without("event_type"), *(as_message(event_type=v) for v in ("", " ", None))]),
     (
         Reason.EVENT_TYPE_MALFORMED,
-        [as_message(event_type=v) for v in ("View", "add to cart", "vue-é", "1st", "x" * 33, 7, ["view"], {"a": 1})],
+        [
+            as_message(event_type=v)
+            for v in ("View", "add to cart", "vue-é", "1st", "x" * 33, 7, True, False, "true", ["view"], {"a": 1})
+        ],
     ),
     (Reason.PRODUCT_ID_MISSING, [without("product_id"), *(as_message(product_id=v) for v in ("", " ", None))]),
     (Reason.USER_ID_MISSING, [without("user_id"), *(as_message(user_id=v) for v in ("", " ", None))]),

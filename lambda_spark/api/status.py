@@ -18,6 +18,8 @@ from lambda_spark.tables import EVENTS, RECENT_BRANDS, REJECTED_EVENTS, Table
 
 # Rates are those of the last seconds, and a layer that took nothing for longer while messages waited has stopped.
 _RATE_SECONDS = 10.0
+# Commits that bring no rows.
+_UPKEEP = ("OPTIMIZE", "VACUUM")
 _PATIENCE_SECONDS = 15.0
 _MOST_CHARACTERS, _BRANDS_SHOWN, _MESSAGES_SHOWN = 500, 8, 8
 
@@ -119,8 +121,11 @@ def _commit_time(root: str, table: Table) -> Current[datetime | None]:
     """Return what tells when the table was last written to."""
 
     def read(version: int | None) -> datetime | None:
-        commit = (tables.commit_of(root, table, version) if version is not None else None) or []
-        times = [action["commitInfo"]["timestamp"] for action in commit if "commitInfo" in action]
-        return datetime.fromtimestamp(times[0] / 1000, timezone.utc) if times else None
+        for number in range(-1 if version is None else version, -1, -1):
+            commit = tables.commit_of(root, table, number) or []
+            infos = [action["commitInfo"] for action in commit if "commitInfo" in action]
+            if not infos or not infos[0]["operation"].startswith(_UPKEEP):
+                return datetime.fromtimestamp(infos[0]["timestamp"] / 1000, timezone.utc) if infos else None
+        return None
 
     return Current(root, (table,), read)

@@ -1,0 +1,15 @@
+"""All tables: small files put together, and files that no reader needs any more removed; the streams go on writing."""
+
+from lambda_spark import cli, console, maintenance
+
+
+def main() -> None:
+    """Parse the options and run the job."""
+    options = cli.parser(__doc__)
+    cli.add_table_options(options)
+    root = cli.load(options.parse_args()).data_root
+    maintenance.print_upkeep(console.make_console(), root, maintenance.optimize(root))
+
+
+if __name__ == "__main__":
+    cli.run(main)

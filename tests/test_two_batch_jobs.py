@@ -1,0 +1,132 @@
+"""Two batch jobs for one window at once: the tables are those of one job, and neither fails."""
+
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import NewSettings
+from deltalake import DeltaTable
+from helpers import ALL_TABLES, contents, shop_days, write_events
+from pyspark.sql import SparkSession
+
+from lambda_spark import commits, pipelines, spark_tables, tables
+from lambda_spark.settings import Settings
+from lambda_spark.tables import PRODUCT_ACTIVITY, RECOMMENDATIONS, TRENDS, USER_BRANDS, Table
+from lambda_spark.time_ranges import DAY, TimeRange
+
+pytestmark = pytest.mark.fault("two batch jobs for one window")
+
+WINDOW = TimeRange(datetime(2020, 3, 4, tzinfo=timezone.utc), datetime(2020, 3, 8, tzinfo=timezone.utc))
+Job = Callable[[SparkSession, Settings], object]
+JOBS: dict[str, tuple[Job, list[Table]]] = {
+    "batch_trends for a range": (partial(pipelines.batch_trends, asked=WINDOW), [PRODUCT_ACTIVITY, TRENDS]),
+    "batch_trends": (pipelines.batch_trends, [PRODUCT_ACTIVITY, TRENDS]),
+    "batch_brands": (pipelines.batch_brands, [USER_BRANDS]),
+    "recommend": (partial(pipelines.recommend, asked=WINDOW), [RECOMMENDATIONS]),
+}
+
+
+class Meeting:
+    """Stands before a step of two threads: the first time that each comes there with a table, it awaits the other."""
+
+    def __init__(self) -> None:
+        self.met: Counter[Table] = Counter()
+        self._barrier, self._seen = threading.Barrier(2, timeout=120), threading.local()
+
+    def wait(self, table: Table) -> None:
+        """Return once both threads are here."""
+        seen = vars(self._seen).setdefault("tables", set())
+        if table not in seen:
+            seen.add(table)
+            self._barrier.wait()
+            self.met[table] += 1
+
+
+@pytest.fixture(scope="module")
+def shop(spark: SparkSession, new_settings: NewSettings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Return the settings of a master dataset of nine days, of which there are no views."""
+    settings = new_settings(trends={"min_events": 1, "smoothing": 1.0})
+    file = write_events(tmp_path_factory.mktemp("files") / "events.csv", shop_days(range(1, 10)))
+    pipelines.ingest_files(spark, settings, [file])
+    return settings
+
+
+def copy_of(settings: Settings, folder: Path) -> Settings:
+    shutil.copytree(settings.data_root, folder)
+    return settings.model_copy(update={"data_root": str(folder)})
+
+
+def stored(root: str) -> dict[str, Counter[str]]:
+    return {table.name: contents(root, table) for table in ALL_TABLES if tables.exists(root, table)}
+
+
+def run_two(spark: SparkSession, settings: Settings, job: Job) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(job, spark.newSession(), settings) for _ in range(2)]
+    for each in running:
+        each.result()
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_two_at_once_leave_what_one_leaves(
+    name: str, spark: SparkSession, shop: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, written = JOBS[name]
+    one, two = copy_of(shop, tmp_path / "one"), copy_of(shop, tmp_path / "two")
+    job(spark, one)
+    meetings = {"create": Meeting(), "commit": Meeting()}
+    exists, commit_files = tables.exists, commits.commit_files
+
+    def slow_exists(root: str, table: Table) -> bool:
+        is_there = exists(root, table)
+        meetings["create"].wait(table)
+        return is_there
+
+    def slow_commit(log: Any, table: Table, *rest: Any) -> None:
+        meetings["commit"].wait(table)
+        commit_files(log, table, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(spark_tables, "exists", slow_exists)
+        patched.setattr(commits, "commit_files", slow_commit)
+        run_two(spark, two, job)
+    # Both found no table, and both had all their rows ready before one of them committed.
+    assert all(meeting.met == Counter(dict.fromkeys(written, 2)) for meeting in meetings.values())
+    assert stored(two.data_root) == stored(one.data_root)
+    assert all(stored(two.data_root)[table.name] for table in written)
+    run_two(spark, two, job)
+    assert stored(two.data_root) == stored(one.data_root)
+
+
+def test_a_table_that_several_jobs_make_at_once_is_made_once(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    barrier, create = threading.Barrier(4, timeout=120), DeltaTable.create
+
+    def create_together(*args: Any, **options: Any) -> None:
+        barrier.wait()
+        create(*args, **options)
+
+    monkeypatch.setattr(DeltaTable, "create", create_together)
+    roots = [str(tmp_path / str(number)) for number in range(20)]
+    for root in roots:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _, root=root: spark_tables.create(spark, root, TRENDS), range(4)))
+    assert [tables.version_of(root, TRENDS) for root in roots] == [0] * 20
+
+
+def test_two_ranges_at_once_are_both_stored(spark: SparkSession, shop: Settings, tmp_path: Path) -> None:
+    one, two = copy_of(shop, tmp_path / "one"), copy_of(shop, tmp_path / "two")
+    other = TimeRange(WINDOW.start - DAY, WINDOW.end - DAY)
+    for asked in (WINDOW, other):
+        pipelines.batch_trends(spark, one, asked)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda asked: pipelines.batch_trends(spark.newSession(), two, asked), (WINDOW, other)))
+    assert stored(two.data_root) == stored(one.data_root)
