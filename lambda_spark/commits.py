@@ -15,9 +15,11 @@ from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Tra
 from pyspark.sql import DataFrame, Row, SparkSession
 
 from lambda_spark import parsing
+from lambda_spark.errors import OvertakenError
+from lambda_spark.handover import covers_as_much
 from lambda_spark.parquet_files import FileWriter, MakeRows, Target, open_parquet, write_files
 from lambda_spark.spark_tables import create
-from lambda_spark.tables import Table, path_of
+from lambda_spark.tables import Table, lineage_of, path_of
 
 Lineage = Mapping[str, Any]
 
@@ -105,21 +107,28 @@ def stage_few(
 
 
 def swap_in(root: str, staged: Staged) -> None:
-    """Put staged files in the place of the rows that they replace, in one commit."""
+    """Put staged files in the place of the rows that they replace, in one commit.
+
+    Raises OvertakenError where the present rows cover messages of the topic that these do not.
+    """
     table, where = staged.table, staged.where
     if any(_count(root, table, file.path, where) < json.loads(file.stats)["numRecords"] for file in staged.written):
         raise ValueError(f"Rows for {table.name} are not of those to be replaced, which are: {where}.")
-    _commit_replacement(root, table, where, staged.written, _properties(staged.lineage, retries=0))
+    _commit_replacement(root, staged, _TRIES)
 
 
-def _commit_replacement(
-    root: str, table: Table, where: str, written: Sequence[Row], commit: CommitProperties, tries: int = _TRIES
-) -> None:
+def _commit_replacement(root: str, staged: Staged, tries: int) -> None:
     """Commit the files together with the removal of the rows that meet the condition; what is beside them is kept.
 
     Where another writer was first, what is to be removed is looked for again: the later one stays.
     """
+    table, where = staged.table, staged.where
     delta, rest = deltalake.DeltaTable(path_of(root, table)), FileWriter(target_of(root, table))
+    if not covers_as_much(staged.lineage, lineage_of(root, table, delta.version())):
+        raise OvertakenError(
+            f"Another run has stored {table.name} of later events meanwhile, which stays: repeat the command to "
+            "compute it anew."
+        )
     removed = []
     for file in pa.table(delta.get_add_actions(flatten=True)).to_pylist():
         count = _count(root, table, file["path"], where)
@@ -128,11 +137,13 @@ def _commit_replacement(
         if 0 < count < file["num_records"]:
             rest.write(_select("*", root, table, file["path"], f"({where}) IS NOT TRUE"))
     try:
-        commit_files(delta, table, [*written, *_rows(rest.finish())], removed, commit)
+        # Not on top of what others commit meanwhile, as delta-rs would try.
+        commit = _properties(staged.lineage, retries=0)
+        commit_files(delta, table, [*staged.written, *_rows(rest.finish())], removed, commit)
     except CommitFailedError:
         if tries == 1:
             raise
-        _commit_replacement(root, table, where, written, commit, tries - 1)
+        _commit_replacement(root, staged, tries - 1)
 
 
 def commit_files(

@@ -25,6 +25,10 @@ class StreamError(LambdaSparkError):
     """Raised when a stream must not start on its checkpoint, or not go on: it would lose or repeat messages."""
 
 
+class OvertakenError(LambdaSparkError):
+    """Raised when another run has stored a later state of a view, which an earlier one must not replace."""
+
+
 class SetUpError(LambdaSparkError):
     """Raised when Java or a jar is missing."""
 

@@ -76,6 +76,13 @@ def covered_offsets(root: str, topic: str, brands: BrandSettings) -> Held:
     }
 
 
+def covers_as_much(lineage: Mapping[str, Any] | None, present: Mapping[str, Any] | None) -> bool:
+    """Say whether rows of a view cover all messages that the present ones do: streams drop what a view has covered."""
+    covered, covered_now = ((told or {}).get(COVERS) for told in (lineage, present))
+    topic = topic_of(covered_now)
+    return topic is None or is_within(offsets_of(covered_now, topic), offsets_of(covered, topic))
+
+
 def is_within(offsets: Offsets, covered: Offsets) -> bool:
     """Say whether all messages below the one are below the other."""
     return all(end <= covered.get(partition, 0) for partition, end in offsets.items())

@@ -1,5 +1,6 @@
 """The batch views kept up to date: each remembers which version of the master dataset it was computed from."""
 
+import logging
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -8,10 +9,13 @@ from pyspark.sql import SparkSession
 
 from lambda_spark import activity, commits, merging, recent_brands, spark_tables, tables
 from lambda_spark.days import changed_days
+from lambda_spark.errors import OvertakenError
 from lambda_spark.handover import COVERS, EVENTS_VERSION, RULE
 from lambda_spark.parquet_files import as_they_are
 from lambda_spark.settings import BrandSettings
 from lambda_spark.tables import EVENTS, PRODUCT_ACTIVITY, USER_BRANDS
+
+_log = logging.getLogger(__name__)
 
 
 def update_product_activity(spark: SparkSession, root: str) -> int:
@@ -21,7 +25,7 @@ def update_product_activity(spark: SparkSession, root: str) -> int:
     if lineage is not None:
         days = changed_days(root, lineage[EVENTS_VERSION], version)
     if days != []:
-        commits.swap_in(root, stage_product_activity(spark, root, version, days))
+        _swap_in(root, stage_product_activity(spark, root, version, days))
     return version
 
 
@@ -45,13 +49,13 @@ def update_user_brands(spark: SparkSession, root: str, brands: BrandSettings, re
     version = tables.version_of(root, EVENTS)
     before, lineage = None if rebuild else tables.lineage_of(root, USER_BRANDS), _brands_lineage(root, version, brands)
     if before is None or before[RULE] != lineage[RULE]:
-        commits.swap_in(root, stage_user_brands(spark, root, brands, version))
+        _swap_in(root, stage_user_brands(spark, root, brands, version))
         return version
     added = tables.event_files(root, version, before[EVENTS_VERSION])
     if added or before[COVERS] != lineage[COVERS]:
         lists = recent_brands.brand_lists(spark, added, brands.limit, brands.event_types)
         merged = merging.merge_into(spark_tables.read(spark, root, USER_BRANDS), lists, brands.limit)
-        commits.replace(merged, as_they_are, root, USER_BRANDS, "true", lineage)
+        _swap_in(root, commits.stage(merged, as_they_are, root, USER_BRANDS, "true", lineage))
     return version
 
 
@@ -60,6 +64,14 @@ def stage_user_brands(spark: SparkSession, root: str, brands: BrandSettings, ver
     combined = recent_brands.combined_brands(spark, tables.event_files(root, version), brands.event_types)
     make_rows, lineage = recent_brands.list_maker(brands.limit), _brands_lineage(root, version, brands)
     return commits.stage(combined, make_rows, root, USER_BRANDS, "true", lineage)
+
+
+def _swap_in(root: str, staged: commits.Staged) -> None:
+    """Let readers see the rows, unless another run has stored later ones meanwhile, which have all that these have."""
+    try:
+        commits.swap_in(root, staged)
+    except OvertakenError as error:
+        _log.warning("%s", error)
 
 
 def _lineage(root: str, version: int) -> dict[str, Any]:

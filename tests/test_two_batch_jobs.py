@@ -13,15 +13,14 @@ from typing import Any
 import pytest
 from conftest import NewSettings
 from deltalake import DeltaTable
-from helpers import ALL_TABLES, contents, shop_days, write_events
+from helpers import ALL_TABLES, contents, event, send, shop_days, write_events
 from pyspark.sql import SparkSession
 
-from lambda_spark import commits, pipelines, spark_tables, tables
+from lambda_spark import commits, pipelines, spark_tables, tables, views
+from lambda_spark.errors import OvertakenError
 from lambda_spark.settings import Settings
-from lambda_spark.tables import PRODUCT_ACTIVITY, RECOMMENDATIONS, TRENDS, USER_BRANDS, Table
+from lambda_spark.tables import EVENTS, PRODUCT_ACTIVITY, RECOMMENDATIONS, TRENDS, USER_BRANDS, Table
 from lambda_spark.time_ranges import DAY, TimeRange
-
-pytestmark = pytest.mark.fault("two batch jobs for one window")
 
 WINDOW = TimeRange(datetime(2020, 3, 4, tzinfo=timezone.utc), datetime(2020, 3, 8, tzinfo=timezone.utc))
 Job = Callable[[SparkSession, Settings], object]
@@ -74,6 +73,7 @@ def run_two(spark: SparkSession, settings: Settings, job: Job) -> None:
         each.result()
 
 
+@pytest.mark.fault("two batch jobs for one window")
 @pytest.mark.parametrize("name", JOBS)
 def test_two_at_once_leave_what_one_leaves(
     name: str, spark: SparkSession, shop: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -130,3 +130,31 @@ def test_two_ranges_at_once_are_both_stored(spark: SparkSession, shop: Settings,
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda asked: pipelines.batch_trends(spark.newSession(), two, asked), (WINDOW, other)))
     assert stored(two.data_root) == stored(one.data_root)
+
+
+@pytest.mark.fault("a batch job that a later one has overtaken")
+def test_a_view_never_goes_back_behind_what_the_speed_layer_has_dropped(
+    spark: SparkSession, new_run: NewSettings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = new_run(partitions=1)
+    root, stage = settings.data_root, views.stage_product_activity
+    send(settings.kafka, shop_days([1, 2]))
+    pipelines.ingest_topic(spark, settings, available_now=True)
+    early_brands = views.stage_user_brands(spark, root, settings.brands, tables.version_of(root, EVENTS))
+
+    def be_overtaken(*arguments: Any) -> commits.Staged:
+        monkeypatch.undo()
+        staged = stage(*arguments)
+        send(settings.kafka, [event("2020-03-01 12:00:00", 77, 7)])
+        pipelines.ingest_topic(spark, settings, available_now=True)
+        pipelines.batch_trends(spark, settings)
+        pipelines.batch_brands(spark, settings)
+        return staged
+
+    monkeypatch.setattr(views, "stage_product_activity", be_overtaken)
+    views.update_product_activity(spark, root)
+    assert "Another run has stored product_activity of later events meanwhile" in caplog.text
+    with pytest.raises(OvertakenError, match=r"stored user_brands of later events .* repeat the command"):
+        commits.swap_in(root, early_brands)
+    assert 7 in tables.read_arrow(root, PRODUCT_ACTIVITY, ["product_id"])["product_id"].to_pylist()
+    assert 77 in tables.read_arrow(root, USER_BRANDS, ["user_id"])["user_id"].to_pylist()
