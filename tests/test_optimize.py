@@ -18,9 +18,21 @@ from lambda_spark import identity, pipelines, tables
 from lambda_spark.api.recent_events import RecentEvents
 from lambda_spark.api.user_index import follow, load_index
 from lambda_spark.days import changed_days, days_held
+from lambda_spark.errors import NotComputedError
+from lambda_spark.known_events import known_once
 from lambda_spark.maintenance import optimize
 from lambda_spark.settings import PROJECT_ROOT, Settings
-from lambda_spark.tables import EVENTS, LIVE_ACTIVITY, RECENT_BRANDS, REJECTED_EVENTS, Table, path_of
+from lambda_spark.tables import (
+    EVENTS,
+    LIVE_ACTIVITY,
+    PRODUCT_ACTIVITY,
+    RECENT_BRANDS,
+    RECOMMENDATIONS,
+    REJECTED_EVENTS,
+    USER_BRANDS,
+    Table,
+    path_of,
+)
 
 pytestmark = pytest.mark.fault("OPTIMIZE and VACUUM while streams write")
 
@@ -121,6 +133,19 @@ def test_the_master_dataset_becomes_one_file_a_day_and_tells_the_same(root: str)
     # What was given up just now is still there for whoever reads it.
     assert all(Path(path).exists() for path in tables.paths_of(root, EVENTS, version))
     assert not any(each.removed for each in done.values())
+
+
+def test_files_stay_while_a_view_or_the_last_answer_is_of_them(root: str) -> None:
+    known = tables.lineage_of(root, RECOMMENDATIONS)["known"]
+    optimize(root, kept_hours=0)
+    files = known_once(root, known).files
+    assert len(files) == len(days_held(root))
+    assert all(Path(file.path).exists() for file in files)
+    for view in (PRODUCT_ACTIVITY, USER_BRANDS, RECOMMENDATIONS):
+        shutil.rmtree(path_of(root, view))
+    optimize(root, kept_hours=0)
+    with pytest.raises(NotComputedError, match="removed since, by `make optimize`: ask again"):
+        known_once(root, known)
 
 
 def test_no_view_is_computed_anew_after_it(spark: SparkSession, grown: Settings, root: str) -> None:
