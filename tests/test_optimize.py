@@ -164,7 +164,7 @@ def test_the_server_takes_no_row_twice_where_the_realtime_views_were_rewritten(r
     events = RecentEvents(tables.version_of(root, LIVE_ACTIVITY), "seen")
     users = index.recent_users(9)
     for view in (LIVE_ACTIVITY, RECENT_BRANDS):
-        assert DeltaTable(path_of(root, view)).optimize.compact()["numFilesAdded"] == 1
+        assert DeltaTable(path_of(root, view)).optimize.z_order(["user_id"])["numFilesAdded"] > 0
     events.follow(root)
     follow(root, index, 4)
     assert (events.newest_at, index.recent_users(9)) == (None, users)
