@@ -27,7 +27,7 @@ def sentence_of(error: str, kafka: KafkaSettings, checkpoint: str) -> str | None
         )
     if _DAMAGED.search(error):
         # It names where the state was when it was made: the folder may have been moved since.
-        file = re.search(r"/[\w./-]*/_checkpoints/[\w./-]*[\w-]", error)
+        file = re.search(r"/[\w./-]*/_checkpoints/\w+/[\w./-]*[\w-]", error)
         return damaged(f"The checkpoint's file {file.group() if file else f'{checkpoint}/state'}")
     return None
 

@@ -132,6 +132,7 @@ def test_the_speed_layer_goes_on_with_nothing_lost(spark: SparkSession, run: Run
     assert received_count(str(checkpoint)) == len(run.sent)
 
 
+@pytest.mark.long
 def test_the_realtime_views_may_be_gone_too(spark: SparkSession, run: Run) -> None:
     for view in (RECENT_BRANDS, LIVE_ACTIVITY):
         shutil.rmtree(tables.path_of(run.settings.data_root, view))

@@ -3,7 +3,7 @@
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.error import URLError
@@ -65,10 +65,14 @@ def in_this_process(surroundings: dict[str, str], monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv(name, value)
 
 
-@pytest.mark.usefixtures("in_this_process")
-def test_all_jobs_make_the_same_tables_as_in_a_local_folder(
-    reference: Settings, new_settings: NewSettings, surroundings: dict[str, str], tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def run(
+    reference: Settings,
+    new_settings: NewSettings,
+    surroundings: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[], Settings]:
+    """Return what runs all jobs on the bucket, and returns their settings."""
     try:
         install_s3()
     except SetUpError as error:
@@ -77,12 +81,33 @@ def test_all_jobs_make_the_same_tables_as_in_a_local_folder(
     settings = settings.model_copy(update={"data_root": f"s3a://{BUCKET}/tables"})
     # Moto's server says "100 Continue" twice, which AWS's asynchronous client takes for an answer: do without it.
     command = ["spark-submit", "--conf", "spark.hadoop.fs.s3a.optimized.copy.from.local.enabled=false", ALL_JOBS]
-    run_job(command, settings, tmp_path, **surroundings)
-    assert all_tables(settings.data_root) == all_tables(reference.data_root)
-    before = versions_of(settings.data_root)
-    # What was stored once is found again there, by both streams and by the batch layer.
-    run_job(command, settings, tmp_path, **surroundings)
-    after = versions_of(settings.data_root)
+
+    def run_all() -> Settings:
+        run_job(command, settings, tmp_path_factory.mktemp("s3"), **surroundings)
+        return settings
+
+    return run_all
+
+
+@pytest.fixture(scope="module")
+def stored(run: Callable[[], Settings]) -> Settings:
+    return run()
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_all_jobs_make_the_same_tables_as_in_a_local_folder(reference: Settings, stored: Settings) -> None:
+    assert all_tables(stored.data_root) == all_tables(reference.data_root)
+
+
+@pytest.mark.long
+@pytest.mark.fault("all jobs started again, on object storage")
+@pytest.mark.usefixtures("in_this_process")
+def test_what_was_stored_once_is_found_again_by_both_streams_and_the_batch_layer(
+    stored: Settings, run: Callable[[], Settings]
+) -> None:
+    before = versions_of(stored.data_root)
+    run()
+    after = versions_of(stored.data_root)
     assert {name for name, version in after.items() if version != before[name]} <= {"recommendations", "recent_brands"}
 
 
