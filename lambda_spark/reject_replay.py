@@ -30,6 +30,7 @@ from lambda_spark.tables import REJECTED_EVENTS, REPLAYED_REJECTS
 # The headers of a message that was rejected before, and the key of the log's lineage.
 _PARTITION, _OFFSET = "rejected_partition", "rejected_offset"
 _SENDING_FROM = "sending_from"
+# As schemas.REPLAYED_REJECTS, for a job without Spark.
 _SCHEMA = pa.schema(
     [
         ("source_topic", pa.string()),
