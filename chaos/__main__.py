@@ -31,7 +31,7 @@ def main() -> None:
     console = Console()
     with tempfile.TemporaryDirectory(dir=FOLDER, prefix="campaign-") as folder:
         rounds = list(campaign(Path(folder), args.rounds, args.seed, args.events, console.print))
-    cases = run_cases()
+    cases = run_cases(PROJECT_ROOT / "tests")
     print_outcomes(console, rounds, cases)
     sys.exit(not cases or any(each.differences for each in rounds) or any(each.ended == "failed" for each in cases))
 

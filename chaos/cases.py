@@ -1,11 +1,10 @@
 """The tests that show what a fault does, each marked with the fault's name, and what came of them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-
-from lambda_spark.settings import PROJECT_ROOT
 
 
 class Case(NamedTuple):
@@ -38,8 +37,8 @@ class _Cases:
         return [Case(test, self._faults[test], ended) for test, ended in self._ended.items()]
 
 
-def run_cases(tests: str = "tests") -> list[Case]:
-    """Run all of them, as pytest shows it, with the long ones that `make test` leaves out."""
+def run_cases(tests: Path) -> list[Case]:
+    """Run those below a folder, as pytest shows it, with the long ones that `make test` leaves out."""
     plugin = _Cases()
-    pytest.main([str(PROJECT_ROOT / tests), "-m", "fault", "-p", "no:cacheprovider"], plugins=[plugin])
+    pytest.main([str(tests), "-m", "fault", "-p", "no:cacheprovider"], plugins=[plugin])
     return plugin.cases()

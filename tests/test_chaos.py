@@ -1,11 +1,15 @@
 """A short campaign of faults against the pipeline as real processes; and a campaign tells what differs."""
 
+import io
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from rich.console import Console
 
-from chaos.campaign import campaign
+from chaos.__main__ import print_outcomes
+from chaos.campaign import Round, campaign
+from chaos.cases import run_cases
 from chaos.outcome import Outcome, differences
 
 EXPECTED = Outcome(
@@ -44,3 +48,35 @@ def test_other_brands_and_counts_are_told() -> None:
         "recent brands: other lists of 1 users, such as 1",
         "stored and rejected: 9 expected, 10 found",
     ]
+
+
+def test_each_case_is_told_with_its_fault_and_how_it_ended(tmp_path: Path) -> None:
+    (tmp_path / "test_some.py").write_text(
+        """
+import pytest
+
+@pytest.mark.fault("a plug is pulled")
+@pytest.mark.parametrize("held", [True, False])
+def test_plug(held):
+    assert held
+
+@pytest.mark.fault("a disk is full")
+def test_disk():
+    pytest.skip("no disk")
+
+def test_another(): ...
+"""
+    )
+    cases = run_cases(tmp_path)
+    assert [(case.fault, case.ended) for case in cases] == [
+        ("a plug is pulled", "passed"),
+        ("a plug is pulled", "failed"),
+        ("a disk is full", "skipped"),
+    ]
+    printed = io.StringIO()
+    rounds = [Round(1, "broker", "java", []), Round(1, "replay", None, [])]
+    print_outcomes(Console(file=printed, width=120), rounds, cases)
+    lines = [" ".join(line.split()) for line in printed.getvalue().splitlines()]
+    for line in ("kill -9: broker 1 1 1", "kill -9: replay 1 0 1", "a plug is pulled 2 2 1", "a disk is full 1 0 0"):
+        assert line in lines
+    assert any(line.startswith("failed: ") and "test_plug[False]" in line for line in lines)
