@@ -37,8 +37,8 @@ optimize: ready  ## Put small files of the tables together and remove those no r
 month: ready  ## Generate a month of 67.5 million events, 9 GB, in data/month; ROWS=NUMBER for a smaller one
 	@$(BIN)/python -m lambda_spark.month $(if $(ROWS),--events $(ROWS))
 
-test: ready .venv/.dev .venv-evaluation/.ready  ## Run all tests, on real Spark, Delta and Kafka, two files at a time
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not long"
+test: ready .venv/.dev .venv-evaluation/.ready  ## Run all tests, on real Spark, Delta and Kafka, three files at a time
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "not long"
 
 lint: ready .venv/.dev  ## Check style, types and the layers
 	@$(BIN)/ruff check
