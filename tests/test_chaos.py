@@ -55,12 +55,14 @@ def test_each_case_is_told_with_its_fault_and_how_it_ended(tmp_path: Path) -> No
         """
 import pytest
 
-@pytest.mark.fault("a plug is pulled")
+fault = pytest.mark.fault
+
+@fault("a plug is pulled")
 @pytest.mark.parametrize("held", [True, False])
 def test_plug(held):
     assert held
 
-@pytest.mark.fault("a disk is full")
+@fault("a disk is full")
 def test_disk():
     pytest.skip("no disk")
 
