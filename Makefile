@@ -59,7 +59,7 @@ bench-quick: ready .venv/.bench  ## The same on small data, once each, in minute
 bench-serving: ready .venv/.bench  ## Measure the API: load beside a constant and a look-up by key, and freshness; needs wrk
 	@$(BIN)/python -m bench --only serving serving-freshness
 
-chaos: ready .venv/.dev  ## Kill parts of the running pipeline, and compare every table with an undisturbed run; ROUNDS=NUMBER SEED=NUMBER
+chaos: ready .venv/.dev  ## Kill parts of the running pipeline, let it meet every other fault, compare all tables; ROUNDS=NUMBER SEED=NUMBER
 	@$(BIN)/python -m chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 
 broker: ready  ## Start the local Kafka broker and leave it running

@@ -80,6 +80,9 @@ def print_rebuild(found: Sequence[Difference]) -> int:
 def print_reject_counts(counts: Sequence[RejectCounts], sent: bool) -> None:
     """Print what was rejected by reason, and how much of it was sent again or could be."""
     out = console.make_console()
+    if not counts:
+        say(out, "No message of the topic was rejected.")
+        return
     columns = [
         left("reason", [each.reason for each in counts]),
         right("rejected", [f"{each.rejected:,}" for each in counts]),
