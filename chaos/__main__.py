@@ -44,7 +44,7 @@ def print_outcomes(console: Console, rounds: Sequence[Round], cases: Sequence[Ca
     for case in cases:
         outcomes[case.fault].append((case.ended != "skipped", case.ended == "passed"))
     columns = [
-        left("fault", list(outcomes)),
+        left("fault", list(outcomes), is_flexible=True),
         right("tried", [len(of_fault) for of_fault in outcomes.values()]),
         right("struck", [sum(has_struck for has_struck, _ in of_fault) for of_fault in outcomes.values()]),
         right("withstood", [sum(is_well for _, is_well in of_fault) for of_fault in outcomes.values()]),
