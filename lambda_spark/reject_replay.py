@@ -20,6 +20,7 @@ from kafka import TopicPartition
 from lambda_spark import parsing, tables
 from lambda_spark.checkpoints import Offsets
 from lambda_spark.errors import LambdaSparkError
+from lambda_spark.handover import offsets_of, reach
 from lambda_spark.kafka import open_consumer, open_producer, read_content
 from lambda_spark.kafka_settings import KafkaSettings
 from lambda_spark.locks import alone
@@ -27,9 +28,8 @@ from lambda_spark.resume import messages_between
 from lambda_spark.settings import Settings
 from lambda_spark.tables import REJECTED_EVENTS, REPLAYED_REJECTS
 
-# The headers of a message that was rejected before, and the key of the log's lineage.
+# The headers of a message that was rejected before.
 _PARTITION, _OFFSET = "rejected_partition", "rejected_offset"
-_SENDING_FROM = "sending_from"
 # As schemas.REPLAYED_REJECTS, for a job without Spark.
 _SCHEMA = pa.schema(
     [
@@ -72,14 +72,14 @@ def replay_rejects(settings: Settings, send: bool) -> list[RejectCounts]:
     path = tables.path_of(root, REPLAYED_REJECTS)
     with alone(path, LambdaSparkError(f"The rejects of {root} are being replayed already: wait until that has ended.")):
         told = _told(root, kafka.topic)
-        untold = _sent_since(kafka, _sending_from(root)) - told
+        untold = _sent_since(kafka, offsets_of(tables.lineage_of(root, REPLAYED_REJECTS), kafka.topic)) - told
         rejected, sent_before, accepted = _judge(root, kafka.topic, told | untold)
         if send and untold:
-            _commit(root, kafka.topic, untold, None)
+            _commit(root, kafka.topic, untold, {})
         if send and accepted:
             _commit(root, kafka.topic, [], read_content(kafka).end)
             _send(kafka, accepted)
-            _commit(root, kafka.topic, [each.place for each in accepted], None)
+            _commit(root, kafka.topic, [each.place for each in accepted], {})
     found = Counter(each.reason for each in accepted)
     return [RejectCounts(reason, n, sent_before[reason], found[reason]) for reason, n in sorted(rejected.items())]
 
@@ -92,16 +92,9 @@ def _told(root: str, topic: str) -> set[Place]:
     return set(zip(rows["source_partition"].to_pylist(), rows["source_offset"].to_pylist(), strict=True))
 
 
-def _sending_from(root: str) -> Offsets | None:
-    """Return where the topic ended when a replay began that has not told what it sent."""
-    lineage = tables.lineage_of(root, REPLAYED_REJECTS) or {}
-    offsets = lineage.get(_SENDING_FROM)
-    return None if offsets is None else {int(partition): offset for partition, offset in offsets.items()}
-
-
-def _sent_since(kafka: KafkaSettings, start: Offsets | None) -> set[Place]:
-    """Look in the topic for rejects that were sent again, from these offsets on."""
-    if start is None:
+def _sent_since(kafka: KafkaSettings, start: Offsets) -> set[Place]:
+    """Look in the topic for rejects that were sent again, from these offsets on; without any, all are told."""
+    if not start:
         return set()
     content = read_content(kafka)
     with open_consumer(kafka) as consumer:
@@ -161,8 +154,9 @@ def _headers(place: Place) -> Iterator[tuple[str, bytes]]:
         yield name, str(number).encode()
 
 
-def _commit(root: str, topic: str, places: Iterable[Place], sending_from: Offsets | None) -> None:
+def _commit(root: str, topic: str, places: Iterable[Place], sending_from: Offsets) -> None:
     """Tell what was sent, and from where on the topic may have more of it; no other writer may come between."""
+    lineage = reach(topic, sending_from)
     now = datetime.now(timezone.utc)
     rows = [(topic, partition, offset, now) for partition, offset in places]
     columns = zip(*rows, strict=True) if rows else [[]] * len(_SCHEMA)
@@ -170,5 +164,5 @@ def _commit(root: str, topic: str, places: Iterable[Place], sending_from: Offset
         tables.path_of(root, REPLAYED_REJECTS),
         pa.table(list(map(list, columns)), schema=_SCHEMA),
         mode="append",
-        commit_properties=CommitProperties({"userMetadata": json.dumps({_SENDING_FROM: sending_from})}, 0),
+        commit_properties=CommitProperties({"userMetadata": json.dumps(lineage)}, 0),
     )
