@@ -1,6 +1,6 @@
 """All tables: small files put together, and files that no reader needs any more removed; the streams go on writing."""
 
-from lambda_spark import cli, console, maintenance
+from lambda_spark import answers, cli, maintenance
 
 
 def main() -> None:
@@ -8,7 +8,7 @@ def main() -> None:
     options = cli.parser(__doc__)
     cli.add_table_options(options)
     root = cli.load(options.parse_args()).data_root
-    maintenance.print_upkeep(console.make_console(), root, maintenance.optimize(root))
+    answers.print_upkeep(root, maintenance.optimize(root))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from lambda_spark import console, export, spark_tables, tables, words
 from lambda_spark.differences import Difference, print_difference
 from lambda_spark.known_days import Boundary, boundary
 from lambda_spark.known_events import open_live
+from lambda_spark.maintenance import Upkeep
 from lambda_spark.merged_activity import known_counts
 from lambda_spark.reject_replay import RejectCounts
 from lambda_spark.serving import Answer
@@ -92,6 +93,23 @@ def print_reject_counts(counts: Sequence[RejectCounts], sent: bool) -> None:
     print_table(out, "Rejected messages", columns)
     if not sent and any(each.accepted for each in counts):
         say(out, "Nothing was sent: --send sends them to the topic, each once.")
+
+
+def print_upkeep(root: str, done: Sequence[Upkeep]) -> None:
+    """Print what was done, one row per table, and in a sentence what was left."""
+    out = console.make_console()
+    if not done:
+        say(out, f"There are no tables in {root} yet.")
+        return
+    columns = [
+        left("table", [each.table.name for each in done]),
+        right("files before", [f"{each.before:,}" for each in done]),
+        right("files after", [f"{each.after:,}" for each in done]),
+        right("removed from disk", [f"{each.removed:,}" for each in done]),
+    ]
+    print_table(out, f"Tables in {root}", columns)
+    if names := ", ".join(each.table.name for each in done if not each.is_done):
+        say(out, f"Another job rewrote {names} at the same time and was first: run it again later.")
 
 
 def _print_reach(out: Console, upto: Boundary) -> None:

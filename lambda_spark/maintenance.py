@@ -8,12 +8,10 @@ VACUUM removes files that a table has given up, of every table. It keeps them fo
 that is no longer the newest.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import deltalake
 from deltalake.exceptions import CommitFailedError
-from rich.console import Console
 
 from lambda_spark import tables
 from lambda_spark.handover import EVENTS_VERSION
@@ -27,7 +25,6 @@ from lambda_spark.tables import (
     USER_BRANDS,
     Table,
 )
-from lambda_spark.terminal import left, print_table, right, say
 
 _TABLES = (*MASTER_DATASET, PRODUCT_ACTIVITY, TRENDS, USER_BRANDS, *REALTIME_VIEWS, RECOMMENDATIONS)
 _TRIES = 3
@@ -49,22 +46,6 @@ def optimize(root: str, kept_hours: int | None = None) -> list[Upkeep]:
     A shorter time spares what no log names: a job may be about to commit it.
     """
     return [_keep_up(root, table, kept_hours) for table in _TABLES if tables.exists(root, table)]
-
-
-def print_upkeep(out: Console, root: str, done: Sequence[Upkeep]) -> None:
-    """Print what was done, one row per table, and in a sentence what was left."""
-    if not done:
-        say(out, f"There are no tables in {root} yet.")
-        return
-    columns = [
-        left("table", [each.table.name for each in done]),
-        right("files before", [f"{each.before:,}" for each in done]),
-        right("files after", [f"{each.after:,}" for each in done]),
-        right("removed from disk", [f"{each.removed:,}" for each in done]),
-    ]
-    print_table(out, f"Tables in {root}", columns)
-    if names := ", ".join(each.table.name for each in done if not each.is_done):
-        say(out, f"Another job rewrote {names} at the same time and was first: run it again later.")
 
 
 def _keep_up(root: str, table: Table, kept_hours: int | None) -> Upkeep:
