@@ -26,6 +26,7 @@ from lambda_spark.storage import file_names, write_file
 from lambda_spark.tables import version_of
 
 ALL_JOBS = str(Path(__file__).with_name("all_jobs.py"))
+S3_SERVER = str(Path(__file__).with_name("s3_server.py"))
 BUCKET = "shop"
 
 
@@ -36,7 +37,7 @@ def surroundings() -> Iterator[dict[str, str]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, S3_SERVER, str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             assert becomes_true(lambda: _make_bucket(address), 120), "moto's server does not start"

@@ -1,0 +1,29 @@
+"""Run moto's S3 server, in which a conditional put is one step: `python s3_server.py PORT`."""
+
+import sys
+from collections.abc import Iterable
+from contextlib import nullcontext
+from threading import Lock
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+
+
+def with_conditional_puts_one_at_a_time(application: WSGIApplication) -> WSGIApplication:
+    """Return the application with the promise of S3: of two puts with `If-None-Match: *` one finds the key taken.
+
+    Moto looks whether the key is there and stores it afterwards: of two requests at once, both may find it free.
+    """
+    lock = Lock()
+
+    def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        with lock if "HTTP_IF_NONE_MATCH" in environ else nullcontext():
+            return application(environ, start_response)
+
+    return serve
+
+
+if __name__ == "__main__":
+    moto = DomainDispatcherApplication(create_backend_app)
+    run_simple("127.0.0.1", int(sys.argv[1]), with_conditional_puts_one_at_a_time(moto), threaded=True)
