@@ -65,7 +65,7 @@ DECODE_MESSAGES = f"""
         CASE WHEN undecodable IS NULL THEN json_transform(value, '{_FIELDS}') END AS f,
         {", ".join(f"struct_extract(f, '{name}') AS {name}" for name in EVENT_COLUMNS)},
         CASE WHEN {" OR ".join(f"starts_with({name}, '{{') OR starts_with({name}, '[')" for name in _TEXTS)}
-            THEN {" OR ".join(f"json_type(value, '{name}') IN ('OBJECT', 'ARRAY')" for name in _TEXTS)}
+            THEN list_has_any(json_type(value, {list(_TEXTS)}), ['OBJECT', 'ARRAY'])
             ELSE false
         END AS is_nested
     FROM messages
