@@ -7,7 +7,7 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 from rich.text import Text
 
-from lambda_spark import console, export, spark_tables, tables, words
+from lambda_spark import console, export, queries, spark_tables, words
 from lambda_spark.differences import Difference, print_difference
 from lambda_spark.known_days import Boundary, boundary
 from lambda_spark.known_events import open_live
@@ -41,7 +41,7 @@ def print_trends(root: str, request: Request, settings: TrendSettings) -> None:
 
 def print_brands(root: str, settings: BrandSettings) -> None:
     """Print the stored brands of some users."""
-    some = tables.query(root, USER_BRANDS, f"SELECT * FROM user_brands LIMIT {USERS_SHOWN}")
+    some = queries.query(root, USER_BRANDS, f"SELECT * FROM user_brands LIMIT {USERS_SHOWN}")
     console.print_brands(console.make_console(), some, settings.limit)
 
 
@@ -59,7 +59,7 @@ def first_recommendations(root: str, answer: Answer, users: int, order: str) -> 
     """Read the recommendations of so many users, those that come first in the SQL order, by user and rank."""
     shown = f"SELECT user_id FROM recommendations WHERE {answer.where} GROUP BY user_id ORDER BY {order} LIMIT {users}"
     sql = f"SELECT * FROM recommendations WHERE {answer.where} AND user_id IN ({shown}) ORDER BY user_id, rank"
-    return list(tables.query(root, RECOMMENDATIONS, sql))
+    return list(queries.query(root, RECOMMENDATIONS, sql))
 
 
 def print_differences(found: Sequence[Difference]) -> int:
@@ -123,6 +123,6 @@ def _print_table(root: str, answer: Answer) -> None:
     console.print_recommendations(out, shown, as_of=answer.question.as_of)
     _print_reach(out, answer.upto)
     sql = f"SELECT count(DISTINCT user_id) AS user_count FROM recommendations WHERE {answer.where}"
-    (found,) = tables.query(root, RECOMMENDATIONS, sql)
+    (found,) = queries.query(root, RECOMMENDATIONS, sql)
     if found.user_count > USERS_SHOWN:
         out.print(f"{USERS_SHOWN} of {found.user_count:,} users; --user ID shows others, --format csv all.")

@@ -5,7 +5,7 @@ from datetime import datetime
 from lambda_spark import tables
 from lambda_spark.checkpoints import Offsets
 from lambda_spark.days import changed_days
-from lambda_spark.handover import COVERS, EVENTS_VERSION, RULE, further, is_within, offsets_of
+from lambda_spark.handover import COVERS, EVENTS_VERSION, RULE, basis_of, further, is_within, offsets_of
 from lambda_spark.known_days import newest_at
 from lambda_spark.known_events import KnownEvents, LiveView
 from lambda_spark.settings import BrandSettings
@@ -20,7 +20,7 @@ def is_present(root: str, known: KnownEvents, as_of: datetime) -> bool:
 
 def do_views_hold(root: str, brands: BrandSettings, live: LiveView | None, known: KnownEvents) -> bool:
     """Say whether the views of recent brands are of all known events, no more and no less, by the present rule."""
-    lists = tables.lineage_of(root, USER_BRANDS)
+    lists = basis_of(root, USER_BRANDS)
     if lists is not None and lists[RULE] != brands.model_dump(mode="json"):
         return False
     version = lists[EVENTS_VERSION] if lists is not None else None

@@ -12,10 +12,12 @@ from lambda_spark import tables
 from lambda_spark.checkpoints import Offsets
 from lambda_spark.settings import BrandSettings
 from lambda_spark.tables import (
+    EVENTS,
     LIVE_ACTIVITY,
     PRODUCT_ACTIVITY,
     RECENT_BRANDS,
     USER_BRANDS,
+    Table,
 )
 
 # The keys of the lineage of a batch view: its version of `events`, how far it covers the topic, and by which rule.
@@ -24,6 +26,21 @@ _TOPIC, _OFFSETS, _HELD = "topic", "offsets", "held_from"
 
 # By the name of a realtime view, the offset of each partition from which on it holds what messages told.
 Held = dict[str, Offsets]
+
+
+def basis_of(root: str, view: Table, version: int | None = None) -> dict[str, Any] | None:
+    """Return what a batch view, or a version of it, was computed from; None where that cannot be told any more."""
+    lineage = tables.lineage_of(root, view, version)
+    return lineage if lineage is not None and is_in_log(root, lineage) else None
+
+
+def is_in_log(root: str, lineage: Mapping[str, Any]) -> bool:
+    """Say whether the version of `events` that something was computed from can be compared with the present one.
+
+    Delta's log goes back for 30 days.
+    """
+    version = lineage[EVENTS_VERSION]
+    return version is None or tables.has_version(root, EVENTS, version)
 
 
 def reach(topic: str, offsets: Offsets) -> dict[str, Any]:

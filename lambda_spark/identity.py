@@ -5,14 +5,14 @@ from pyspark.sql import DataFrame, SparkSession
 from lambda_spark import activity, recent_brands, tables
 from lambda_spark.differences import Difference, compare
 from lambda_spark.errors import NotComputedError
-from lambda_spark.handover import EVENTS_VERSION, RULE, further
+from lambda_spark.handover import EVENTS_VERSION, RULE, further, is_in_log
 from lambda_spark.known_days import known_days
 from lambda_spark.known_events import LiveView, covered_by, known_upto, open_live
 from lambda_spark.merged_activity import KnownCounts, bucket_counts, known_counts
 from lambda_spark.merged_brands import merged_views
 from lambda_spark.schemas import BUCKET_ACTIVITY
 from lambda_spark.settings import BrandSettings, Settings
-from lambda_spark.tables import PRODUCT_ACTIVITY, RECENT_BRANDS, USER_BRANDS
+from lambda_spark.tables import EVENTS, PRODUCT_ACTIVITY, RECENT_BRANDS, USER_BRANDS
 from lambda_spark.time_ranges import DAY, TimeRange, end_of, start_of
 
 _COLUMNS = tuple(column.split()[0] for column in BUCKET_ACTIVITY.split(","))
@@ -22,9 +22,10 @@ _WAYS = ("in the views", "computed from events")
 def check_identity(spark: SparkSession, settings: Settings) -> list[Difference]:
     """Compare what the present views hold, of both layers together, with all events.
 
-    Raises NotComputedError where there is no view yet.
+    Raises NotComputedError where there is no view yet, or nobody can tell any more what it was computed from.
     """
     root, found = settings.data_root, []
+    _check_log(root)
     live = open_live(root)
     lists = tables.lineage_of(root, USER_BRANDS)
     if live or lists:
@@ -37,6 +38,16 @@ def check_identity(spark: SparkSession, settings: Settings) -> list[Difference]:
         jobs = ", ".join(table.written_by for table in (PRODUCT_ACTIVITY, USER_BRANDS, RECENT_BRANDS))
         raise NotComputedError(f"There is no view in {root} yet: run one of {jobs} first.")
     return found
+
+
+def _check_log(root: str) -> None:
+    for view in (PRODUCT_ACTIVITY, USER_BRANDS):
+        lineage = tables.lineage_of(root, view)
+        if lineage is not None and not is_in_log(root, lineage):
+            raise NotComputedError(
+                f"The log of {EVENTS.name} does not go back to what {view.name} was computed from any more: "
+                f"run {view.written_by}, which computes it anew."
+            )
 
 
 def check_brands(

@@ -15,7 +15,7 @@ from lambda_spark import parsing, tables
 from lambda_spark.checkpoints import Offsets
 from lambda_spark.errors import NotComputedError
 from lambda_spark.event_files import EventFile, open_files
-from lambda_spark.handover import further, held_by, is_within, offsets_of, topic_of
+from lambda_spark.handover import further, held_by, is_in_log, is_within, offsets_of, topic_of
 from lambda_spark.live_events import LIVE_COLUMNS, LIVE_EVENTS
 from lambda_spark.storage import is_file
 from lambda_spark.tables import EVENTS, LIVE_ACTIVITY, RECENT_BRANDS
@@ -26,6 +26,8 @@ _HOLE = (
     "which goes on where it was in the topic."
 )
 _GONE = "The files of the events that the answer came from were removed since, by `make optimize`: ask again."
+_OUT_OF_LOG = "The log of `events` does not go back to what the answer came from any more: ask again."
+_UNTOLD = f"`events` does not tell how far it holds the topic any more: run {EVENTS.written_by} until a message comes."
 _NOT_STORED = f"Not all events that the answer came from are in `events` yet: run {EVENTS.written_by}."
 
 
@@ -150,8 +152,10 @@ def select_within(known: KnownEvents, time_range: TimeRange, columns: str) -> tu
 def known_once(root: str, lineage: Mapping[str, Any]) -> KnownEvents:
     """Return what was known when an answer was given, by what its commit tells, from the master dataset alone.
 
-    Its notes say where the master dataset does not hold all of it yet. Raises NotComputedError where files are gone.
+    Its notes say where the master dataset does not hold all of it yet. Raises NotComputedError where they are gone.
     """
+    if not is_in_log(root, lineage):
+        raise NotComputedError(_OUT_OF_LOG)
     topic, reached = lineage["topic"], {int(number): end for number, end in lineage["reached"].items()}
     known = known_upto(root, None, lineage["events_version"], topic, reached)
     kept = {file.path for file in _files(root, tables.find_version(root, EVENTS))}
@@ -166,8 +170,15 @@ def _files(root: str, version: int | None) -> list[EventFile]:
 
 
 def covered_by(root: str, version: int | None, topic: str) -> Offsets:
-    """Return how far a version of the master dataset holds the topic."""
-    return offsets_of(tables.lineage_of(root, EVENTS, version), topic) if version is not None else {}
+    """Return how far a version of the master dataset holds the topic. Raises NotComputedError where nobody can tell."""
+    if version is None:
+        return {}
+    lineage = tables.lineage_of(root, EVENTS, version)
+    if lineage is None:
+        stored, from_files = tables.event_counts(root, version)
+        if stored > from_files:
+            raise NotComputedError(_UNTOLD)
+    return offsets_of(lineage, topic)
 
 
 def _has_files_since(root: str, version: int | None) -> bool:

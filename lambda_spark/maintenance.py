@@ -8,10 +8,12 @@ VACUUM removes files that a table has given up, of every table. It keeps them fo
 that is no longer the newest.
 """
 
+import json
 from typing import NamedTuple
 
 import deltalake
 from deltalake.exceptions import CommitFailedError
+from deltalake.transaction import CommitProperties
 
 from lambda_spark import tables
 from lambda_spark.handover import EVENTS_VERSION
@@ -54,7 +56,7 @@ def _keep_up(root: str, table: Table, kept_hours: int | None) -> Upkeep:
         try:
             log = deltalake.DeltaTable(tables.path_of(root, table))
             if table.is_log:
-                log.optimize.compact()
+                log.optimize.compact(commit_properties=_keeping_lineage(root, table))
             removed += _vacuum(root, log, table, kept_hours)
         except CommitFailedError:
             continue
@@ -69,9 +71,18 @@ def _vacuum(root: str, log: deltalake.DeltaTable, table: Table, kept_hours: int 
     is_usual = kept_hours is None
 
     def run(dry_run: bool) -> int:
-        return len(log.vacuum(kept_hours, dry_run, is_usual, full=is_usual, keep_versions=versions))
+        commit = _keeping_lineage(root, table)
+        removed = log.vacuum(
+            kept_hours, dry_run, is_usual, commit_properties=commit, full=is_usual, keep_versions=versions
+        )
+        return len(removed)
 
     return run(dry_run=False) if run(dry_run=True) else 0
+
+
+def _keeping_lineage(root: str, table: Table) -> CommitProperties:
+    """Return what a commit of these has to tell: Delta may clean the log up behind it, lineage and all."""
+    return CommitProperties({tables.KEPT: json.dumps(tables.lineage_of(root, table))})
 
 
 def _read_versions(root: str) -> list[int]:

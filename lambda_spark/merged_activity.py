@@ -16,7 +16,7 @@ from pyarrow.dataset import Dataset
 from lambda_spark import activity, parsing, tables
 from lambda_spark.activity import CountSpans, Span
 from lambda_spark.days import changed_days
-from lambda_spark.handover import EVENTS_VERSION
+from lambda_spark.handover import EVENTS_VERSION, basis_of
 from lambda_spark.known_events import KnownEvents, LiveView, known_events
 from lambda_spark.tables import PRODUCT_ACTIVITY
 from lambda_spark.time_ranges import DAY, MICROSECOND, UTC, TimeRange, is_midnight
@@ -39,7 +39,7 @@ def known_counts(root: str, live: LiveView | None) -> KnownCounts:
     if not tables.exists(root, PRODUCT_ACTIVITY):
         return KnownCounts(known_events(root, live), None, None)
     version = tables.version_of(root, PRODUCT_ACTIVITY)
-    lineage = tables.lineage_of(root, PRODUCT_ACTIVITY, version)
+    lineage = basis_of(root, PRODUCT_ACTIVITY, version)
     counted = lineage[EVENTS_VERSION] if lineage is not None else None
     view = tables.open_dataset(root, PRODUCT_ACTIVITY, version)
     return KnownCounts(known_events(root, live, counted), view, counted)

@@ -1,11 +1,10 @@
 """The Delta tables by name under one root: read without Spark, and asked what they were computed from."""
 
 import json
-from collections import Counter, namedtuple
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
 from typing import Any
 
 import deltalake
@@ -18,7 +17,6 @@ from lambda_spark.errors import NotComputedError
 from lambda_spark.event_files import EventFile
 from lambda_spark.parquet_files import open_parquet
 from lambda_spark.storage import is_file, read_file
-from lambda_spark.words import Row
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,10 @@ REALTIME_VIEWS = (LIVE_ACTIVITY, RECENT_BRANDS)
 RECOMMENDATIONS = Table("recommendations", schemas.RECOMMENDATIONS, "jobs/recommend.py")
 
 
+# Where a commit tells what its version was computed from, and where one of OPTIMIZE keeps what the writer's last told.
+_TOLD, KEPT = "userMetadata", "keptMetadata"
+
+
 def path_of(root: str, table: Table) -> str:
     """Return where the table is."""
     return f"{root}/{table.name}"
@@ -65,16 +67,6 @@ def version_of(root: str, table: Table) -> int:
 def find_version(root: str, table: Table) -> int | None:
     """Return the table's present version; None where it has not been made."""
     return version_of(root, table) if exists(root, table) else None
-
-
-def query(root: str, table: Table, sql: str) -> list[Row]:
-    """Ask the table, by its own name, for a few rows, without Spark, whose first query of a process takes seconds.
-
-    Raises NotComputedError where the table has not been made.
-    """
-    require(root, table)
-    asked = deltalake.QueryBuilder().register(table.name, deltalake.DeltaTable(path_of(root, table)))
-    return [_as_row(row) for row in pa.table(asked.execute(sql)).to_pylist()]
 
 
 def files_of(root: str, table: Table, version: int | None = None) -> pa.Table:
@@ -139,17 +131,23 @@ def lineage_of(root: str, table: Table, version: int | None = None) -> dict[str,
 
 
 def lineages_of(root: str, table: Table, version: int | None = None) -> Iterator[dict[str, Any]]:
-    """Yield what each version was computed from, the newest or the one named first, as far back as the log goes."""
+    """Yield what each version was computed from, the newest or the one named first, as far back as the log goes.
+
+    Last comes what OPTIMIZE has kept, in case that the log does not go back to the commit that told it.
+    """
     if not exists(root, table):
         return
     # Read as it is: deltalake's history begins with the newest commit, whatever version is open.
-    newest = version_of(root, table) if version is None else version
+    newest, kept = version_of(root, table) if version is None else version, None
     for number in range(newest, -1, -1):
         commit = commit_of(root, table, number)
         if commit is None:
-            return
+            break
         if (told := told_by(commit)) is not None:
             yield told
+        kept = kept or told_by(commit, KEPT)
+    if kept is not None:
+        yield kept
 
 
 def commit_of(root: str, table: Table, version: int) -> list[dict[str, Any]] | None:
@@ -163,9 +161,9 @@ def has_version(root: str, table: Table, version: int) -> bool:
     return is_file(f"{path_of(root, table)}/_delta_log/{version:020}.json")
 
 
-def told_by(commit: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+def told_by(commit: Iterable[Mapping[str, Any]], key: str = _TOLD) -> dict[str, Any] | None:
     """Return what a commit tells of what its version was computed from; None where it tells nothing."""
-    told = (action["commitInfo"].get("userMetadata") for action in commit if "commitInfo" in action)
+    told = (action["commitInfo"].get(key) for action in commit if "commitInfo" in action)
     return next((json.loads(text) for text in told if text), None)
 
 
@@ -179,15 +177,3 @@ def require(root: str, table: Table) -> None:
     """Raise NotComputedError where the table has not been made."""
     if not exists(root, table):
         raise NotComputedError(f"There is no table {path_of(root, table)} yet: run {table.written_by} first.")
-
-
-def _as_row(value: Any) -> Any:
-    """Return the value with every dictionary in it as a row, whose columns are attributes."""
-    if isinstance(value, dict):
-        return _row_type(tuple(value))(*map(_as_row, value.values()))
-    return [_as_row(each) for each in value] if isinstance(value, list) else value
-
-
-@cache
-def _row_type(columns: tuple[str, ...]) -> Any:
-    return namedtuple("Row", columns)

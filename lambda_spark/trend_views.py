@@ -7,9 +7,9 @@ from typing import Any
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 
-from lambda_spark import activity, commits, spark_tables, tables
+from lambda_spark import activity, commits, queries, spark_tables, tables
 from lambda_spark.days import changed_days, days_held
-from lambda_spark.handover import EVENTS_VERSION, RULE
+from lambda_spark.handover import EVENTS_VERSION, RULE, is_in_log
 from lambda_spark.known_days import known_days
 from lambda_spark.known_events import KnownEvents
 from lambda_spark.merged_activity import KnownCounts, known_counts
@@ -35,7 +35,7 @@ def is_default_window(root: str, settings: TrendSettings, request: Request) -> b
 def current_lineage(root: str, settings: TrendSettings, request: Request, known: KnownEvents) -> dict[str, Any] | None:
     """Return what a stored window was computed from, if that is all that is known of it; None where it is not there."""
     lineage, days = _window_lineage(root, settings, request), set(pc.unique(known.later["event_date"]).to_pylist())
-    if lineage is None or known.version is None:
+    if lineage is None or known.version is None or not is_in_log(root, lineage):
         return None
     days.update(changed_days(root, lineage[EVENTS_VERSION], known.version))
     return None if any(_is_within(day, request.range) for day in days) else lineage
@@ -50,7 +50,7 @@ def update_trends(spark: SparkSession, root: str, settings: TrendSettings) -> No
     """Compute and store every default window that is not there yet, or whose days have changed since it was."""
     windows, known = default_windows(days_held(root), settings.days), known_counts(root, None)
     before = _default_lineage(root)
-    if before and before[RULE] == settings.model_dump(mode="json"):
+    if before and before[RULE] == settings.model_dump(mode="json") and is_in_log(root, before):
         changed = changed_days(root, before[EVENTS_VERSION], known.events.version or 0)
         present = _stored_windows(root)
         windows = [w for w in windows if w not in present or any(_is_within(day, w) for day in changed)]
@@ -64,7 +64,7 @@ def stage_all(spark: SparkSession, root: str, settings: TrendSettings, known: Kn
     if windows:
         yield _stage_default(spark, root, settings, windows, known)
     if tables.exists(root, TRENDS):
-        stored = tables.query(root, TRENDS, "SELECT DISTINCT window_from, window_to, bucket FROM trends")
+        stored = queries.query(root, TRENDS, "SELECT DISTINCT window_from, window_to, bucket FROM trends")
         asked = [Request(TimeRange(row.window_from, row.window_to), row.bucket) for row in stored]
         for request in asked:
             if request.bucket != "day" or request.range not in windows:
@@ -115,5 +115,5 @@ def _is_within(day: date, window: TimeRange) -> bool:
 def _stored_windows(root: str) -> set[TimeRange]:
     if not tables.exists(root, TRENDS):
         return set()
-    rows = tables.query(root, TRENDS, "SELECT DISTINCT window_from, window_to FROM trends WHERE bucket = 'day'")
+    rows = queries.query(root, TRENDS, "SELECT DISTINCT window_from, window_to FROM trends WHERE bucket = 'day'")
     return {TimeRange(row.window_from, row.window_to) for row in rows}

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from lambda_spark import tables
+from lambda_spark import queries
 from lambda_spark.activity import CountSpans
 from lambda_spark.merged_activity import KnownCounts, bucket_counts
 from lambda_spark.settings import TrendSettings
@@ -40,7 +40,7 @@ def resolve_request(settings: TrendSettings, asked: TimeRange | None, days: Sequ
 def best_trends(root: str, request: Request, count: int) -> list[Row]:
     """Read the best of the stored trends of a window, by rank, without Spark. Columns as schemas.TRENDS."""
     best = f"{condition_of([request.range], request.bucket)} AND rank <= {count}"
-    return tables.query(root, TRENDS, f"SELECT * FROM trends WHERE {best} ORDER BY rank")
+    return queries.query(root, TRENDS, f"SELECT * FROM trends WHERE {best} ORDER BY rank")
 
 
 def compute_trends(

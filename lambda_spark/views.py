@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from lambda_spark import activity, commits, merging, recent_brands, spark_tables, tables
 from lambda_spark.days import changed_days
 from lambda_spark.errors import OvertakenError
-from lambda_spark.handover import COVERS, EVENTS_VERSION, RULE
+from lambda_spark.handover import COVERS, EVENTS_VERSION, RULE, basis_of
 from lambda_spark.parquet_files import as_they_are
 from lambda_spark.settings import BrandSettings
 from lambda_spark.tables import EVENTS, PRODUCT_ACTIVITY, USER_BRANDS
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 def update_product_activity(spark: SparkSession, root: str) -> int:
     """Recompute the days that events were added to since; return the version of `events` that the view covers now."""
     version = tables.version_of(root, EVENTS)
-    lineage, days = tables.lineage_of(root, PRODUCT_ACTIVITY), None
+    lineage, days = basis_of(root, PRODUCT_ACTIVITY), None
     if lineage is not None:
         days = changed_days(root, lineage[EVENTS_VERSION], version)
     if days != []:
@@ -47,7 +47,7 @@ def update_user_brands(spark: SparkSession, root: str, brands: BrandSettings, re
     Returns the version of `events` it covers now.
     """
     version = tables.version_of(root, EVENTS)
-    before, lineage = None if rebuild else tables.lineage_of(root, USER_BRANDS), _brands_lineage(root, version, brands)
+    before, lineage = None if rebuild else basis_of(root, USER_BRANDS), _brands_lineage(root, version, brands)
     if before is None or before[RULE] != lineage[RULE]:
         _swap_in(root, stage_user_brands(spark, root, brands, version))
         return version
