@@ -1,18 +1,21 @@
-"""A failure before and after each commit of each job: in the end all tables are those of an undisturbed run."""
+"""A failure between two commits of each job: in the end all tables are those of an undisturbed run."""
 
 import shutil
+import signal
+import subprocess
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import killed_at
 import pytest
 from conftest import NewSettings
 from deltalake import DeltaTable
-from deltalake.transaction import CommitProperties, RemoveAction
-from helpers import all_tables, send, shop_days
+from helpers import all_tables, environment_of, send, shop_days
 from pyspark.errors import StreamingQueryException
-from pyspark.sql import Row, SparkSession
+from pyspark.sql import SparkSession
 
 from lambda_spark import commits, pipelines
-from lambda_spark.settings import Settings
+from lambda_spark.settings import PROJECT_ROOT, Settings
 from lambda_spark.tables import (
     EVENTS,
     LIVE_ACTIVITY,
@@ -36,40 +39,21 @@ JOBS: Sequence[Job] = (
     pipelines.batch_brands,
     pipelines.recommend,
 )
+COMMANDS = (
+    "jobs/ingest_events.py --available-now",
+    "jobs/speed_stream.py --available-now",
+    "jobs/batch_trends.py",
+    "jobs/batch_brands.py",
+    "jobs/recommend.py",
+)
 MASTER_DATASET = [REJECTED_EVENTS, EVENTS]
 VIEWS = [LIVE_ACTIVITY, RECENT_BRANDS, PRODUCT_ACTIVITY, TRENDS, USER_BRANDS, RECOMMENDATIONS]
-SIDES = ("before its commit", "after its commit")
+Shops = tuple[Settings, Settings]
 
 
-class Plug:
-    """Stands for `commits.commit_files`, and fails once before and once after each commit."""
-
-    def __init__(self) -> None:
-        self._commit_files = commits.commit_files
-        self.pulled: list[tuple[Table, str]] = []
-
-    def __call__(
-        self,
-        log: DeltaTable,
-        table: Table,
-        added: Sequence[Row],
-        removed: Sequence[RemoveAction],
-        commit: CommitProperties,
-    ) -> None:
-        before, after = SIDES
-        self._pull(table, before)
-        self._commit_files(log, table, added, removed, commit)
-        self._pull(table, after)
-
-    def _pull(self, table: Table, side: str) -> None:
-        if (table, side) not in self.pulled:
-            self.pulled.append((table, side))
-            raise OSError("pulled the plug")
-
-
-def test_all_tables_are_those_of_an_undisturbed_run(
-    spark: SparkSession, new_run: NewSettings, new_settings: NewSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def shops(spark: SparkSession, new_run: NewSettings, new_settings: NewSettings) -> Shops:
+    """Return a shop in which every job has run twice, and one in which they have run once since the topic grew."""
     settings = new_run(**SECTIONS)
     disturbed = new_settings(kafka=settings.kafka.model_dump(), **SECTIONS)
     send(settings.kafka, shop_days(range(1, 9)))
@@ -79,13 +63,27 @@ def test_all_tables_are_those_of_an_undisturbed_run(
     send(settings.kafka, [*shop_days(range(5, 10)), *[b"no event"] * 40])
     for job in JOBS:
         job(spark, settings)
-    plug = Plug()
-    monkeypatch.setattr(commits, "commit_files", plug)
+    return settings, disturbed
+
+
+def test_a_failure_after_each_commit_changes_nothing_in_the_end(
+    spark: SparkSession, shops: Shops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, disturbed = shops
+    commit_files, failed = commits.commit_files, []
+
+    def commit_and_fail_once(log: DeltaTable, table: Table, *others: object) -> None:
+        commit_files(log, table, *others)
+        if table not in failed:
+            failed.append(table)
+            raise OSError("pulled the plug")
+
+    monkeypatch.setattr(commits, "commit_files", commit_and_fail_once)
     for job in JOBS:
         while is_interrupted(job, spark, disturbed):
             pass
     assert all_tables(disturbed.data_root) == all_tables(settings.data_root)
-    assert plug.pulled == [(table, side) for table in [*MASTER_DATASET, *VIEWS] for side in SIDES]
+    assert failed == [*MASTER_DATASET, *VIEWS]
 
 
 def is_interrupted(job: Job, spark: SparkSession, settings: Settings) -> bool:
@@ -96,3 +94,20 @@ def is_interrupted(job: Job, spark: SparkSession, settings: Settings) -> bool:
             raise
         return True
     return False
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_a_kill_before_and_after_each_commit_changes_nothing_in_the_end(shops: Shops, tmp_path: Path) -> None:
+    settings, disturbed = shops
+    done = tmp_path / "done"
+    done.touch()
+    environment = environment_of(disturbed, LAMBDA_BRANDS__LIMIT=str(disturbed.brands.limit))
+    for job in COMMANDS:
+        command = ["spark-submit", killed_at.__file__, str(done), *job.split()]
+        ended = [-signal.SIGKILL]
+        while ended[-1] == -signal.SIGKILL:
+            ended.append(subprocess.run(command, env=environment, cwd=PROJECT_ROOT, check=False).returncode)
+        assert ended[-1] == 0
+    assert all_tables(disturbed.data_root) == all_tables(settings.data_root)
+    assert done.read_text().splitlines() == killed_at.points([*MASTER_DATASET, *VIEWS])
