@@ -19,7 +19,9 @@ from lambda_spark.settings import PROJECT_ROOT, Settings, load_settings
 
 CONFIG = PROJECT_ROOT / "conf" / "kafka-server.properties"
 LOGGING = f"-Dlog4j2.configurationFile={PROJECT_ROOT / 'conf' / 'log4j2.properties'}"
-RUN = [str(JAVA), "-Xmx512m", LOGGING, "-cp", str(JARS / "broker" / "*")]
+# A broker that shares a machine with all else: to compile and to clean up with care would cost more than it yields.
+SPARING = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+RUN = [str(JAVA), *SPARING, LOGGING, "-cp", str(JARS / "broker" / "*")]
 # Any 16 bytes in base64 would do: there is only one cluster.
 CLUSTER_ID = "bGFtYmRhLXNwYXJrLTAwMQ"
 PID_FILE, LOG_FILE = "broker.pid", "broker.log"
