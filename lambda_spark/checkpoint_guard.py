@@ -17,17 +17,19 @@ from lambda_spark.checkpoints import (
     batch_offsets,
     begin_anew,
     first_offsets,
+    keep_topic_id,
     note_loss,
     reached_offsets,
     read_topic,
+    read_topic_id,
 )
 from lambda_spark.errors import StreamError
-from lambda_spark.handover import is_within, offsets_of, topic_of
+from lambda_spark.handover import is_within, offsets_of, topic_id_of, topic_of
 from lambda_spark.kafka import TopicContent, read_content
 from lambda_spark.kafka_settings import KafkaSettings
 from lambda_spark.locks import alone
 from lambda_spark.seeding import Seed
-from lambda_spark.storage import file_names, is_file, read_file, write_file
+from lambda_spark.storage import file_names, is_file, read_file
 from lambda_spark.stream_errors import damaged, lossy, not_alone, sentence_of
 from lambda_spark.tables import Table
 
@@ -49,9 +51,9 @@ def guarded(
         content = read_content(kafka)
         if make_seed is not None:
             _begin_anew(content, kafka, root, checkpoint, log, make_seed)
-        _check_topic(content, checkpoint, read_topic(checkpoint))
+        _check_topic(content, checkpoint, read_topic(checkpoint), read_topic_id(checkpoint))
         _check_offsets(content, checkpoint, _planned(checkpoint))
-        write_file(f"{checkpoint}/topic-id", content.topic.id.encode())
+        keep_topic_id(checkpoint, content.topic.id)
         reached = reached_offsets(checkpoint) or first_offsets(checkpoint)
         if lost := _count_lost(content, kafka, reached):
             _log.warning("The topic %s has lost %s messages before they were read; going on.", kafka.topic, f"{lost:,}")
@@ -91,7 +93,8 @@ def _begin_anew(
     make_seed: Callable[[], Seed],
 ) -> None:
     """Make a new checkpoint once it is certain that the topic has all that comes after what is stored."""
-    _check_topic(content, checkpoint, topic_of(tables.lineage_of(root, log)))
+    lineage = tables.lineage_of(root, log)
+    _check_topic(content, checkpoint, topic_of(lineage), topic_id_of(lineage))
     seed = make_seed()
     # Spark asks for all partitions.
     start = content.first | seed.start
@@ -113,16 +116,15 @@ def _is_whole(file: str) -> bool:
         return False
 
 
-def _check_topic(content: TopicContent, checkpoint: str, begun: str | None) -> None:
-    """Compare the topic with the one that was begun, and its id with the one that was kept."""
+def _check_topic(content: TopicContent, checkpoint: str, begun: str | None, begun_id: str | None) -> None:
+    """Compare the topic with the one that was begun, by name and id; what was not kept is None."""
     topic = content.topic
     if begun not in (None, topic.name):
         raise StreamError(
             f"The checkpoint {checkpoint} is of the topic {begun}, not of {topic.name}: go on with --topic {begun}, "
             f"or read {topic.name} into tables of its own with --data-root."
         )
-    kept = read_file(f"{checkpoint}/topic-id")
-    if kept is not None and kept.decode() != topic.id:
+    if begun_id not in (None, topic.id):
         raise StreamError(f"The topic {topic.name} is not the one the checkpoint {checkpoint} was made for: {_REMADE}.")
 
 

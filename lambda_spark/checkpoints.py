@@ -7,8 +7,9 @@ from lambda_spark.storage import file_names, read_file, set_aside, write_file
 # The next offset of each partition of the one topic that a query reads.
 Offsets = dict[int, int]
 
-# Files of our own beside Spark's: messages taken in before the checkpoint was made, and those that were lost unread.
-_BEFORE, _LOST = "received-before", "lost-messages"
+# Files of our own beside Spark's: messages taken in before the checkpoint was made, those that were lost unread, and
+# which of all topics of its name it is.
+_BEFORE, _LOST, _TOPIC_ID = "received-before", "lost-messages", "topic-id"
 
 
 def checkpoint_of(table: str, query: str) -> str:
@@ -24,6 +25,17 @@ def first_offsets(checkpoint: str) -> Offsets:
 def read_topic(checkpoint: str) -> str | None:
     """Return the topic that the query reads; None where it has not begun."""
     return next(iter(_read_topics(f"{checkpoint}/sources/0/0")), None)
+
+
+def read_topic_id(checkpoint: str) -> str | None:
+    """Return the id of the topic, which one that is made again does not have; None where it has not been kept."""
+    content = read_file(f"{checkpoint}/{_TOPIC_ID}")
+    return None if content is None else content.decode()
+
+
+def keep_topic_id(checkpoint: str, topic_id: str) -> None:
+    """Keep the id of the topic that the query reads."""
+    write_file(f"{checkpoint}/{_TOPIC_ID}", topic_id.encode())
 
 
 def reached_offsets(checkpoint: str) -> Offsets:

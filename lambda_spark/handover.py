@@ -22,7 +22,7 @@ from lambda_spark.tables import (
 
 # The keys of the lineage of a batch view: its version of `events`, how far it covers the topic, and by which rule.
 EVENTS_VERSION, COVERS, RULE = "events_version", "covers", "rule"
-_TOPIC, _OFFSETS, _HELD = "topic", "offsets", "held_from"
+_TOPIC, _TOPIC_ID, _OFFSETS, _HELD = "topic", "topic_id", "offsets", "held_from"
 
 # By the name of a realtime view, the offset of each partition from which on it holds what messages told.
 Held = dict[str, Offsets]
@@ -43,14 +43,14 @@ def is_in_log(root: str, lineage: Mapping[str, Any]) -> bool:
     return version is None or tables.has_version(root, EVENTS, version)
 
 
-def reach(topic: str, offsets: Offsets) -> dict[str, Any]:
-    """Return what a commit says of how far its table holds the topic."""
-    return {_TOPIC: topic, _OFFSETS: offsets}
+def reach(topic: str, offsets: Offsets, topic_id: str | None = None) -> dict[str, Any]:
+    """Return what a commit says of how far its table holds the topic, whose id tells it from others of its name."""
+    return {_TOPIC: topic, _OFFSETS: offsets, **({_TOPIC_ID: topic_id} if topic_id else {})}
 
 
-def speed_lineage(topic: str, reached: Offsets, held: Held) -> dict[str, Any]:
+def speed_lineage(topic: str, reached: Offsets, held: Held, topic_id: str | None = None) -> dict[str, Any]:
     """Return what a micro-batch's commits say: how far the topic has been read, and from where on each view has it."""
-    return {**reach(topic, reached), _HELD: held}
+    return {**reach(topic, reached, topic_id), _HELD: held}
 
 
 def offsets_of(lineage: Mapping[str, Any] | None, topic: str) -> Offsets:
@@ -61,6 +61,11 @@ def offsets_of(lineage: Mapping[str, Any] | None, topic: str) -> Offsets:
 def topic_of(lineage: Mapping[str, Any] | None) -> str | None:
     """Return the topic that a commit is about."""
     return (lineage or {}).get(_TOPIC)
+
+
+def topic_id_of(lineage: Mapping[str, Any] | None) -> str | None:
+    """Return the id of that topic; None where the commit does not say it."""
+    return (lineage or {}).get(_TOPIC_ID)
 
 
 def held_from(lineage: Mapping[str, Any] | None, topic: str) -> Held:

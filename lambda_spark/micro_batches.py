@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lambda_spark import commits, dropping, events, handover, seeding, spark_tables, speed_views, streams
-from lambda_spark.checkpoints import batch_offsets, count_between
+from lambda_spark.checkpoints import batch_offsets, count_between, read_topic_id
 from lambda_spark.settings import Settings
 from lambda_spark.streams import Watch
 from lambda_spark.tables import LIVE_ACTIVITY, MASTER_DATASET, REALTIME_VIEWS, RECENT_BRANDS
@@ -22,11 +22,12 @@ OnBatch = Callable[[DataFrame, int], None]
 def event_store(settings: Settings, checkpoint: str, watch: Watch | None) -> OnBatch:
     """Return what divides messages, rows as events.MESSAGE_COLUMNS, into `rejected_events` and `events`."""
     root, topic = settings.data_root, settings.kafka.topic
+    topic_id = read_topic_id(checkpoint)
     divide = partial(events.divide_messages, rejected_upto=seeding.stored_rejects(root, topic))
 
     def store(received: DataFrame, batch_id: int) -> None:
         start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
-        writer, lineage = f"ingest/{streams.query_id(checkpoint)}", handover.reach(topic, end)
+        writer, lineage = f"ingest/{streams.query_id(checkpoint)}", handover.reach(topic, end, topic_id)
         rows = received.coalesce(count_between(start, end) // _MESSAGES_PER_TASK + 1)
         commits.append_once(rows, divide, root, MASTER_DATASET, writer, batch_id, lineage)
         if watch:
@@ -38,7 +39,7 @@ def event_store(settings: Settings, checkpoint: str, watch: Watch | None) -> OnB
 def view_log(spark: SparkSession, settings: Settings, checkpoint: str, watch: Watch | None) -> OnBatch:
     """Return what appends packed rows, brand_state.PACKED, to the realtime views, and drops what needs not be there."""
     root, topic = settings.data_root, settings.kafka.topic
-    held = handover.held_by(root, topic)
+    held, topic_id = handover.held_by(root, topic), read_topic_id(checkpoint)
 
     def append(packed: DataFrame, batch_id: int) -> None:
         nonlocal held
@@ -46,7 +47,7 @@ def view_log(spark: SparkSession, settings: Settings, checkpoint: str, watch: Wa
         held = {view.name: start for view in REALTIME_VIEWS} | held
         held = dropping.drop_covered(spark, root, topic, settings.brands, held)
         rows = speed_views.view_maker(batch_id, topic, end, held[LIVE_ACTIVITY.name])
-        writer, lineage = f"speed/{streams.query_id(checkpoint)}", handover.speed_lineage(topic, end, held)
+        writer, lineage = f"speed/{streams.query_id(checkpoint)}", handover.speed_lineage(topic, end, held, topic_id)
         if not commits.append_once(packed, rows, root, REALTIME_VIEWS, writer, batch_id, lineage):
             # A run that died before its checkpoint stored the batch; unless the rows are read, the state lacks it.
             packed.write.format("noop").mode("append").save()

@@ -106,6 +106,21 @@ def test_a_topic_that_was_made_again_is_refused_even_if_loss_is_taken(
         pipelines.ingest_topic(spark, settings.model_copy(update={"kafka": kafka}), available_now=True)
 
 
+@pytest.mark.fault("the topic is deleted and made again")
+def test_a_topic_that_was_made_again_is_refused_by_what_the_table_says_of_it(
+    spark: SparkSession, new_run: NewSettings
+) -> None:
+    settings = new_run(partitions=2)
+    send(settings.kafka, EVENTS)
+    pipelines.ingest_topic(spark, settings, available_now=True)
+    delete_topic(settings.kafka)
+    ensure_topic(settings.kafka)
+    send(settings.kafka, EVENTS * 2)
+    shutil.rmtree(ingest_checkpoint(settings.data_root))
+    with pytest.raises(StreamError, match=r"deleted and made again, .* with --data-root"):
+        pipelines.ingest_topic(spark, settings, available_now=True, rebuild=True)
+
+
 @pytest.mark.fault("a checkpoint of another topic or partition count")
 def test_more_partitions_of_the_same_topic_are_read(spark: SparkSession, new_run: NewSettings) -> None:
     settings = new_run(partitions=1)
