@@ -19,7 +19,7 @@ from lambda_spark.errors import OvertakenError
 from lambda_spark.handover import covers_as_much
 from lambda_spark.parquet_files import FileWriter, MakeRows, Target, open_parquet, write_files
 from lambda_spark.spark_tables import create
-from lambda_spark.tables import Table, lineage_of, path_of
+from lambda_spark.tables import Table, lineage_of, path_of, telling
 
 Lineage = Mapping[str, Any]
 
@@ -163,8 +163,7 @@ def commit_files(
 
 
 def _properties(lineage: Lineage | None, *transactions: Transaction, retries: int | None = None) -> CommitProperties:
-    told = {"userMetadata": json.dumps(lineage)} if lineage is not None else None
-    return CommitProperties(told, retries, list(transactions) or None)
+    return CommitProperties(telling(lineage), retries, list(transactions) or None)
 
 
 def _rows(written: pa.RecordBatch) -> list[Row]:

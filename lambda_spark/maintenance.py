@@ -8,7 +8,6 @@ VACUUM removes files that a table has given up, of every table. It keeps them fo
 that is no longer the newest.
 """
 
-import json
 from typing import NamedTuple
 
 import deltalake
@@ -52,12 +51,14 @@ def optimize(root: str, kept_hours: int | None = None) -> list[Upkeep]:
 
 def _keep_up(root: str, table: Table, kept_hours: int | None) -> Upkeep:
     before, removed, is_done = len(tables.files_of(root, table)), 0, False
+    # Delta may clean the log up behind a commit of these, the lineage that the table's writer told with it.
+    commit = CommitProperties(tables.telling(tables.lineage_of(root, table), tables.KEPT))
     for _ in range(_TRIES):
         try:
             log = deltalake.DeltaTable(tables.path_of(root, table))
             if table.is_log:
-                log.optimize.compact(commit_properties=_keeping_lineage(root, table))
-            removed += _vacuum(root, log, table, kept_hours)
+                log.optimize.compact(commit_properties=commit)
+            removed += _vacuum(root, log, table, kept_hours, commit)
         except CommitFailedError:
             continue
         is_done = True
@@ -65,24 +66,20 @@ def _keep_up(root: str, table: Table, kept_hours: int | None) -> Upkeep:
     return Upkeep(table, before, len(tables.files_of(root, table)), removed, is_done)
 
 
-def _vacuum(root: str, log: deltalake.DeltaTable, table: Table, kept_hours: int | None) -> int:
+def _vacuum(
+    root: str, log: deltalake.DeltaTable, table: Table, kept_hours: int | None, commit: CommitProperties
+) -> int:
     """Remove what is old enough, and return how many files; a table without any gets no commit."""
     versions = _read_versions(root) if table == EVENTS else None
     is_usual = kept_hours is None
 
     def run(dry_run: bool) -> int:
-        commit = _keeping_lineage(root, table)
         removed = log.vacuum(
             kept_hours, dry_run, is_usual, commit_properties=commit, full=is_usual, keep_versions=versions
         )
         return len(removed)
 
     return run(dry_run=False) if run(dry_run=True) else 0
-
-
-def _keeping_lineage(root: str, table: Table) -> CommitProperties:
-    """Return what a commit of these has to tell: Delta may clean the log up behind it, lineage and all."""
-    return CommitProperties({tables.KEPT: json.dumps(tables.lineage_of(root, table))})
 
 
 def _read_versions(root: str) -> list[int]:

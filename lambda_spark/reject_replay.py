@@ -5,7 +5,6 @@ headers which reject it is, and the table's log says from where in the topic suc
 yet (docs/adr/0023-replayed-rejects.md).
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
@@ -156,7 +155,6 @@ def _headers(place: Place) -> Iterator[tuple[str, bytes]]:
 
 def _commit(root: str, topic: str, places: Iterable[Place], sending_from: Offsets) -> None:
     """Tell what was sent, and from where on the topic may have more of it; no other writer may come between."""
-    lineage = reach(topic, sending_from)
     now = datetime.now(timezone.utc)
     rows = [(topic, partition, offset, now) for partition, offset in places]
     columns = zip(*rows, strict=True) if rows else [[]] * len(_SCHEMA)
@@ -164,5 +162,5 @@ def _commit(root: str, topic: str, places: Iterable[Place], sending_from: Offset
         tables.path_of(root, REPLAYED_REJECTS),
         pa.table(list(map(list, columns)), schema=_SCHEMA),
         mode="append",
-        commit_properties=CommitProperties({"userMetadata": json.dumps(lineage)}, 0),
+        commit_properties=CommitProperties(tables.telling(reach(topic, sending_from)), 0),
     )

@@ -1,6 +1,5 @@
 """The Delta tables as Spark needs them: made with the columns of their contract, and read as DataFrames."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from deltalake.transaction import CommitProperties
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from lambda_spark.tables import Table, exists, path_of, require
+from lambda_spark.tables import Table, exists, path_of, require, telling
 
 # A log is only appended to, so that the files which a version has and an older one has not tell what is new.
 _LOG_PROPERTIES = {"delta.appendOnly": "true"}
@@ -27,7 +26,6 @@ def create(spark: SparkSession, root: str, table: Table, lineage: Mapping[str, A
         return
     schema = to_arrow_schema(spark.createDataFrame([], table.columns).schema, timezone="UTC")
     properties = _PROPERTIES | (_LOG_PROPERTIES if table.is_log else {})
-    told = {"userMetadata": json.dumps(lineage)} if lineage else None
     try:
         # Tried again, it would make the table once more, over what another job has made of it meanwhile.
         deltalake.DeltaTable.create(
@@ -36,7 +34,7 @@ def create(spark: SparkSession, root: str, table: Table, lineage: Mapping[str, A
             "ignore",
             table.partitioned_by,
             configuration=properties,
-            commit_properties=CommitProperties(told, max_commit_retries=0),
+            commit_properties=CommitProperties(telling(lineage), max_commit_retries=0),
         )
     except CommitFailedError:
         if not exists(root, table):

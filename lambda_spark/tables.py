@@ -161,6 +161,11 @@ def has_version(root: str, table: Table, version: int) -> bool:
     return is_file(f"{path_of(root, table)}/_delta_log/{version:020}.json")
 
 
+def telling(lineage: Mapping[str, Any] | None, key: str = _TOLD) -> dict[str, str] | None:
+    """Return the metadata by which a commit tells a lineage, as `told_by` finds it; None where there is none."""
+    return None if lineage is None else {key: json.dumps(lineage)}
+
+
 def told_by(commit: Iterable[Mapping[str, Any]], key: str = _TOLD) -> dict[str, Any] | None:
     """Return what a commit tells of what its version was computed from; None where it tells nothing."""
     told = (action["commitInfo"].get(key) for action in commit if "commitInfo" in action)
