@@ -105,9 +105,8 @@ def test_a_kill_before_and_after_each_commit_changes_nothing_in_the_end(shops: S
     environment = environment_of(disturbed, LAMBDA_BRANDS__LIMIT=str(disturbed.brands.limit))
     for job in COMMANDS:
         command = ["spark-submit", killed_at.__file__, str(done), *job.split()]
-        ended = [-signal.SIGKILL]
-        while ended[-1] == -signal.SIGKILL:
-            ended.append(subprocess.run(command, env=environment, cwd=PROJECT_ROOT, check=False).returncode)
-        assert ended[-1] == 0
+        while (ended := subprocess.run(command, env=environment, cwd=PROJECT_ROOT, check=False)).returncode < 0:
+            assert ended.returncode == -signal.SIGKILL
+        assert ended.returncode == 0
     assert all_tables(disturbed.data_root) == all_tables(settings.data_root)
     assert done.read_text().splitlines() == killed_at.points([*MASTER_DATASET, *VIEWS])

@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from all_jobs import run_batch_jobs, run_streams
 from conftest import NewSettings
 from deltalake import DeltaTable
 from helpers import all_tables, send, shop_days
@@ -19,24 +20,13 @@ from lambda_spark.time_ranges import UTC, TimeRange
 pytestmark = [pytest.mark.fault("a view older than the log of events, of which Delta keeps 30 days"), pytest.mark.long]
 
 
-def read_topic(spark: SparkSession, settings: Settings) -> None:
-    pipelines.ingest_topic(spark, settings, available_now=True)
-    pipelines.speed_stream(spark, settings, available_now=True)
-
-
-def compute(spark: SparkSession, settings: Settings) -> None:
-    pipelines.batch_trends(spark, settings)
-    pipelines.batch_brands(spark, settings)
-    pipelines.recommend(spark, settings)
-
-
 @pytest.fixture(scope="module")
 def shops(spark: SparkSession, new_run: NewSettings, new_settings: NewSettings) -> tuple[Settings, Settings]:
     """Return two shops whose views are of their first events; the second one's log goes back to its newest commit."""
     shop = new_run(speed={"shards": 2, "state_partitions": 1})
     send(shop.kafka, shop_days(range(1, 9)))
-    read_topic(spark, shop)
-    compute(spark, shop)
+    run_streams(spark, shop)
+    run_batch_jobs(spark, shop)
     expired = shop.model_copy(update={"data_root": new_settings().data_root})
     shutil.copytree(shop.data_root, expired.data_root, dirs_exist_ok=True)
     # By these the stream's next commit removes what it would remove 30 days later.
@@ -44,7 +34,7 @@ def shops(spark: SparkSession, new_run: NewSettings, new_settings: NewSettings) 
     DeltaTable(tables.path_of(expired.data_root, EVENTS)).alter.set_table_properties(properties)
     send(shop.kafka, shop_days(range(7, 10)))
     for each in (shop, expired):
-        read_topic(spark, each)
+        run_streams(spark, each)
     return shop, expired
 
 
@@ -58,7 +48,7 @@ def test_what_cannot_be_told_any_more_is_said(spark: SparkSession, shops: tuple[
 
 
 def test_answers_and_views_are_those_of_all_events(spark: SparkSession, shops: tuple[Settings, Settings]) -> None:
-    for job in (pipelines.recommend, compute):
+    for job in (pipelines.recommend, run_batch_jobs):
         for shop in shops:
             job(spark, shop)
         one, other = (all_tables(shop.data_root) for shop in shops)
@@ -73,7 +63,7 @@ def test_optimize_leaves_the_commit_that_tells_where_the_stream_is(
     assert tables.lineage_of(expired.data_root, EVENTS) == tables.lineage_of(shop.data_root, EVENTS)
     send(shop.kafka, shop_days(range(9, 11)))
     for each in shops:
-        read_topic(spark, each)
+        run_streams(spark, each)
     assert all_tables(expired.data_root) == all_tables(shop.data_root)
 
 
@@ -89,6 +79,6 @@ def test_where_the_log_does_not_tell_how_far_the_topic_is_stored_nothing_is_coun
     with pytest.raises(NotComputedError, match=r"does not tell how far .*: run jobs/ingest_events\.py until"):
         pipelines.recommend(spark, settings)
     send(settings.kafka, shop_days([11]))
-    read_topic(spark, settings)
+    run_streams(spark, settings)
     pipelines.recommend(spark, settings)
     assert pipelines.verify(spark, settings).is_none

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+from all_jobs import run_batch_jobs, run_streams
 from conftest import NewSettings
 from deltalake import DeltaTable
 from helpers import ALL_TABLES, all_tables, read_events, run_job, send, shop_days, versions, write_events
@@ -62,17 +63,6 @@ def optimizing(root: str) -> Iterator[None]:
     working.result()
 
 
-def stream(spark: SparkSession, settings: Settings) -> None:
-    pipelines.ingest_topic(spark, settings, available_now=True)
-    pipelines.speed_stream(spark, settings, available_now=True)
-
-
-def answer(spark: SparkSession, settings: Settings) -> None:
-    pipelines.batch_trends(spark, settings)
-    pipelines.batch_brands(spark, settings)
-    pipelines.recommend(spark, settings)
-
-
 def operations(root: str, table: Table) -> set[str]:
     return {commit["operation"] for commit in DeltaTable(path_of(root, table)).history()}
 
@@ -86,12 +76,12 @@ def test_all_tables_are_those_of_an_undisturbed_run(
     root = disturbed.data_root
     for days in (range(1, 9), range(6, 10)):
         send(quiet.kafka, [*shop_days(days), b"no event"])
-        stream(spark, quiet)
+        run_streams(spark, quiet)
         with optimizing(root):
-            stream(spark, disturbed)
+            run_streams(spark, disturbed)
         found += identity.check_identity(spark, disturbed)
-        answer(spark, quiet)
-        answer(spark, disturbed)
+        run_batch_jobs(spark, quiet)
+        run_batch_jobs(spark, disturbed)
     assert all_tables(root) == all_tables(quiet.data_root)
     assert [difference for difference in found if not difference.is_none] == []
     assert {"OPTIMIZE", "VACUUM END", "WRITE"} <= operations(root, EVENTS)

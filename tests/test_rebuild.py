@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from all_jobs import run_all_jobs, run_batch_jobs
 from conftest import NewSettings
 from deltalake import DeltaTable
 from helpers import all_tables, contents, random_events, run_job, send, versions
@@ -28,11 +29,7 @@ def shop(spark: SparkSession, new_run: NewSettings) -> Settings:
     """Return a shop in which all layers have run, and the stream has gone on since."""
     settings = new_run(partitions=2, **SECTIONS)
     send(settings.kafka, random_events(90, 1))
-    pipelines.ingest_topic(spark, settings, available_now=True)
-    pipelines.speed_stream(spark, settings, available_now=True)
-    pipelines.batch_trends(spark, settings)
-    pipelines.batch_brands(spark, settings)
-    pipelines.recommend(spark, settings)
+    run_all_jobs(spark, settings)
     send(settings.kafka, random_events(60, 2))
     pipelines.speed_stream(spark, settings, available_now=True)
     return settings
@@ -84,9 +81,7 @@ def test_without_any_view_there_is_nothing_to_check(spark: SparkSession, new_set
 
 def test_a_rebuild_gives_the_same_views_and_mends_wrong_ones(spark: SparkSession, run: Settings) -> None:
     pipelines.ingest_topic(spark, run, available_now=True)
-    pipelines.batch_trends(spark, run)
-    pipelines.batch_brands(spark, run)
-    pipelines.recommend(spark, run)
+    run_batch_jobs(spark, run)
     before = all_tables(run.data_root)
     DeltaTable(tables.path_of(run.data_root, PRODUCT_ACTIVITY)).update(
         updates={"view_count": "7"}, predicate="product_id = 3"

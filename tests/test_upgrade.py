@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from all_jobs import run_batch_jobs
 from conftest import NewSettings
 from helpers import contents, expected_lists, lists_of, random_events, send, shop_days
 from pyspark import cloudpickle
@@ -50,9 +51,7 @@ def roots(spark: SparkSession, broker: str, new_settings: NewSettings) -> Simple
     stored = {}
     for settings in (upgraded, anew):
         stored[settings.data_root] = pipelines.ingest_topic(spark, settings, available_now=True).stored
-        pipelines.batch_trends(spark, settings)
-        pipelines.batch_brands(spark, settings)
-        pipelines.recommend(spark, settings)
+        run_batch_jobs(spark, settings)
     return SimpleNamespace(upgraded=upgraded, anew=anew, late=late, stored=stored)
 
 
