@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
+import httpx2
 import hypothesis
 import pytest
 from all_jobs import run_all_jobs
@@ -14,6 +15,7 @@ from helpers import all_tables, send
 from pyspark.sql import SparkSession
 
 from lambda_spark.broker import running_broker
+from lambda_spark.daemons import becomes_true
 from lambda_spark.kafka import ensure_topic
 from lambda_spark.replay import replay
 from lambda_spark.session import get_spark
@@ -113,8 +115,9 @@ def copied(reference: Settings, new_settings: NewSettings) -> Settings:
 
 @pytest.fixture(scope="session")
 def server(reference: Settings) -> Iterator[str]:
-    """Yield the address of a server over that run, which nobody is to change."""
+    """Yield the address of a server over that run, which nobody is to change; it has asked the broker already."""
     with running_server(reference) as url:
+        assert becomes_true(lambda: httpx2.get(f"{url}/v1/status").json()["topic"]["is_reachable"], 30)
         yield url
 
 

@@ -88,8 +88,9 @@ class TopicWatch:
         while not self._end.is_set():
             try:
                 with open_consumer(self._kafka) as consumer:
-                    while not self._end.wait(_LOOK_SECONDS):
+                    while not self._end.is_set():
                         self._look(consumer)
+                        self._end.wait(_LOOK_SECONDS)
             except BrokerError:
                 pass
             except SettingsError as error:
