@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from chaos.campaign import Round, campaign
-from chaos.cases import Case, run_cases
+from chaos.cases import Case, submit_cases
 from lambda_spark import cli
 from lambda_spark.settings import PROJECT_ROOT
 from lambda_spark.terminal import left, print_table, right
@@ -31,7 +31,7 @@ def main() -> None:
     console = Console()
     with tempfile.TemporaryDirectory(dir=FOLDER, prefix="campaign-") as folder:
         rounds = list(campaign(Path(folder), args.rounds, args.seed, args.events, console.print))
-    cases = run_cases(PROJECT_ROOT / "tests")
+        cases = submit_cases(PROJECT_ROOT / "tests", Path(folder))
     print_outcomes(console, rounds, cases)
     sys.exit(not cases or any(each.differences for each in rounds) or any(each.ended == "failed" for each in cases))
 

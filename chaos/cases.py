@@ -1,10 +1,21 @@
-"""The tests that show what a fault does, each marked with the fault's name, and what came of them."""
+"""The tests that show what a fault does, each marked with the fault's name, and what came of them.
 
+As a script of spark-submit it runs those below a folder and writes what came of them into a file.
+"""
+
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from lambda_spark.install import spark_home
+from lambda_spark.session import get_spark
+from lambda_spark.settings import PROJECT_ROOT
 
 
 class Case(NamedTuple):
@@ -37,8 +48,27 @@ class _Cases:
         return [Case(test, self._faults[test], ended) for test, ended in self._ended.items()]
 
 
+def submit_cases(tests: Path, folder: Path) -> list[Case]:
+    """Run those below a folder in a process that spark-submit starts; return none where that writes no result."""
+    submit, found = str(spark_home() / "bin" / "spark-submit"), folder / "cases.json"
+    subprocess.run([submit, __file__, str(tests), str(found)], cwd=PROJECT_ROOT, check=False)
+    return [Case(*each) for each in json.loads(found.read_text())] if found.exists() else []
+
+
 def run_cases(tests: Path) -> list[Case]:
-    """Run those below a folder, as pytest shows it, with the long ones that `make test` leaves out."""
+    """Run them in this process, as pytest shows it, with the long ones that `make test` leaves out."""
     plugin = _Cases()
     pytest.main([str(tests), "-m", "fault", "-p", "no:cacheprovider"], plugins=[plugin])
     return plugin.cases()
+
+
+def _forget_submission() -> None:
+    """Leave nothing of spark-submit in the environment: what the tests start is to start a Spark of its own."""
+    for name in [name for name in os.environ if name.startswith(("SPARK_", "PYSPARK_", "PYTHONPATH"))]:
+        del os.environ[name]
+
+
+if __name__ == "__main__":
+    get_spark("cases")  # the tests go on with it
+    _forget_submission()
+    Path(sys.argv[2]).write_text(json.dumps(run_cases(Path(sys.argv[1]))))
