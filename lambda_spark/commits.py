@@ -133,7 +133,7 @@ def _commit_replacement(root: str, staged: Staged, tries: int) -> None:
     for file in pa.table(delta.get_add_actions(flatten=True)).to_pylist():
         count = _count(root, table, file["path"], where)
         if count:
-            removed.append(RemoveAction(file["path"], True, _now(), file["size_bytes"], {}))
+            removed.append(removal_of(file))
         if 0 < count < file["num_records"]:
             rest.write(_select("*", root, table, file["path"], f"({where}) IS NOT TRUE"))
     try:
@@ -152,14 +152,21 @@ def commit_files(
     added: Sequence[Row],
     removed: Sequence[RemoveAction],
     commit: CommitProperties,
+    *,
+    is_change: bool = True,
 ) -> None:
-    """Add written files to the table, and remove others, in one commit."""
+    """Add written files to the table, and remove others, in one commit; without `is_change` it only moves rows."""
     actions: list[AddAction | RemoveAction] = list(removed)
     for file in added:
         value = {table.partitioned_by: file.partition_value} if table.partitioned_by else {}
-        actions.append(AddAction(file.path, file.size, value, _now(), True, file.stats))
+        actions.append(AddAction(file.path, file.size, value, _now(), is_change, file.stats))
     partitions = [table.partitioned_by] if table.partitioned_by else None
     delta.create_write_transaction(actions, "append", delta.schema(), partitions, commit_properties=commit)
+
+
+def removal_of(file: Mapping[str, Any], *, is_change: bool = True) -> RemoveAction:
+    """Return what removes a file that the log tells of."""
+    return RemoveAction(file["path"], is_change, _now(), file["size_bytes"], {})
 
 
 def _properties(lineage: Lineage | None, *transactions: Transaction, retries: int | None = None) -> CommitProperties:

@@ -15,6 +15,7 @@ from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import CommitProperties
 
 from lambda_spark import tables
+from lambda_spark.compaction import compact
 from lambda_spark.handover import EVENTS_VERSION
 from lambda_spark.tables import (
     EVENTS,
@@ -51,13 +52,12 @@ def optimize(root: str, kept_hours: int | None = None) -> list[Upkeep]:
 
 def _keep_up(root: str, table: Table, kept_hours: int | None) -> Upkeep:
     before, removed, is_done = len(tables.files_of(root, table)), 0, False
-    # Delta may clean the log up behind a commit of these, the lineage that the table's writer told with it.
-    commit = CommitProperties(tables.telling(tables.lineage_of(root, table), tables.KEPT))
+    commit = CommitProperties(tables.kept_lineage(root, table))
     for _ in range(_TRIES):
         try:
+            if table.is_log and not compact(root, table):
+                continue
             log = deltalake.DeltaTable(tables.path_of(root, table))
-            if table.is_log:
-                log.optimize.compact(commit_properties=commit)
             removed += _vacuum(root, log, table, kept_hours, commit)
         except CommitFailedError:
             continue

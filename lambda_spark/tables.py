@@ -46,7 +46,7 @@ RECOMMENDATIONS = Table("recommendations", schemas.RECOMMENDATIONS, "jobs/recomm
 
 
 # Where a commit tells what its version was computed from, and where one of OPTIMIZE keeps what the writer's last told.
-_TOLD, KEPT = "userMetadata", "keptMetadata"
+_TOLD, _KEPT = "userMetadata", "keptMetadata"
 
 
 def path_of(root: str, table: Table) -> str:
@@ -145,7 +145,7 @@ def lineages_of(root: str, table: Table, version: int | None = None) -> Iterator
             break
         if (told := told_by(commit)) is not None:
             yield told
-        kept = kept or told_by(commit, KEPT)
+        kept = kept or told_by(commit, _KEPT)
     if kept is not None:
         yield kept
 
@@ -166,6 +166,11 @@ def telling(lineage: Mapping[str, Any] | None, key: str = _TOLD) -> dict[str, st
     return None if lineage is None else {key: json.dumps(lineage)}
 
 
+def kept_lineage(root: str, table: Table) -> dict[str, str] | None:
+    """Return the metadata of a commit of OPTIMIZE or VACUUM: Delta may clean up what the writer's last one told."""
+    return telling(lineage_of(root, table), _KEPT)
+
+
 def told_by(commit: Iterable[Mapping[str, Any]], key: str = _TOLD) -> dict[str, Any] | None:
     """Return what a commit tells of what its version was computed from; None where it tells nothing."""
     told = (action["commitInfo"].get(key) for action in commit if "commitInfo" in action)
@@ -176,6 +181,13 @@ def added_by(root: str, table: Table, commit: Iterable[Mapping[str, Any]]) -> li
     """Return where the files are of the rows that a commit has added; OPTIMIZE only moves rows."""
     added = (action["add"] for action in commit if "add" in action)
     return [f"{path_of(root, table)}/{file['path']}" for file in added if file["dataChange"]]
+
+
+def is_upkeep(commit: Sequence[Mapping[str, Any]]) -> bool:
+    """Say whether a commit is of VACUUM, or of OPTIMIZE: then it only moves rows."""
+    moved = [file["dataChange"] for action in commit for kind, file in action.items() if kind in ("add", "remove")]
+    told = (action["commitInfo"]["operation"] for action in commit if "commitInfo" in action)
+    return (bool(moved) and not any(moved)) or any(operation.startswith("VACUUM") for operation in told)
 
 
 def require(root: str, table: Table) -> None:

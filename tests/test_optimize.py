@@ -7,17 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 from all_jobs import run_batch_jobs, run_streams
 from conftest import NewSettings
 from deltalake import DeltaTable
 from helpers import ALL_TABLES, all_tables, read_events, run_job, send, shop_days, versions, write_events
-from pyspark.sql import SparkSession
+from pyspark.sql import Row, SparkSession
 
-from lambda_spark import identity, pipelines, tables
+from lambda_spark import compaction, identity, pipelines, tables
 from lambda_spark.api.recent_events import RecentEvents
 from lambda_spark.api.user_index import follow, load_index
+from lambda_spark.compaction import compact
 from lambda_spark.days import changed_days, days_held
 from lambda_spark.errors import NotComputedError
 from lambda_spark.known_events import known_once
@@ -67,6 +69,12 @@ def operations(root: str, table: Table) -> set[str]:
     return {commit["operation"] for commit in DeltaTable(path_of(root, table)).history()}
 
 
+def moves_of_rows(root: str, table: Table) -> int:
+    commits = (tables.commit_of(root, table, number) for number in range(tables.version_of(root, table) + 1))
+    changes = [[action["add"]["dataChange"] for action in commit or [] if "add" in action] for commit in commits]
+    return sum(bool(change) and not any(change) for change in changes)
+
+
 @pytest.mark.long
 def test_all_tables_are_those_of_an_undisturbed_run(
     spark: SparkSession, new_run: NewSettings, new_settings: NewSettings
@@ -84,8 +92,8 @@ def test_all_tables_are_those_of_an_undisturbed_run(
         run_batch_jobs(spark, disturbed)
     assert all_tables(root) == all_tables(quiet.data_root)
     assert [difference for difference in found if not difference.is_none] == []
-    assert {"OPTIMIZE", "VACUUM END", "WRITE"} <= operations(root, EVENTS)
-    assert "VACUUM END" in operations(root, RECENT_BRANDS)
+    assert moves_of_rows(root, EVENTS) > 1
+    assert "VACUUM END" in operations(root, EVENTS) & operations(root, RECENT_BRANDS)
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +128,60 @@ def test_the_master_dataset_becomes_one_file_a_day_and_tells_the_same(root: str)
     assert done[EVENTS].before > done[EVENTS].after == len(days)
     assert done[REJECTED_EVENTS].before > done[REJECTED_EVENTS].after == 1
     assert tables.event_files(root, after=version) == []
+    upkeep = [tables.is_upkeep(tables.commit_of(root, EVENTS, number) or []) for number in (version, version + 1)]
+    assert upkeep == [False, True]
     # What was given up just now is still there for whoever reads it.
     assert all(Path(path).exists() for path in tables.paths_of(root, EVENTS, version))
     assert not any(each.removed for each in done.values())
+
+
+def test_two_at_once_put_the_same_files_together_only_once(root: str) -> None:
+    before = all_tables(root)
+    with ThreadPoolExecutor(2) as pool:
+        done = [each for found in pool.map(optimize, [root, root]) for each in found]
+    assert all_tables(root) == before
+    assert all(each.is_done for each in done)
+    assert len(tables.files_of(root, EVENTS)) == len(days_held(root))
+
+
+def test_who_is_second_to_put_files_together_leaves_them_as_they_are(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, write = all_tables(root), compaction._written
+
+    def write_slowly(*what: Any) -> Row:
+        monkeypatch.undo()
+        assert compact(root, EVENTS)
+        return write(*what)
+
+    monkeypatch.setattr(compaction, "_written", write_slowly)
+    assert not compact(root, EVENTS)
+    assert all_tables(root) == before
+    assert moves_of_rows(root, EVENTS) == 1
+
+
+def test_what_is_appended_meanwhile_is_kept(
+    spark: SparkSession, grown: Settings, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events, write = shop_days([3]), compaction._written
+    before = tables.read_arrow(root, EVENTS, ["user_id"]).num_rows
+    file = write_events(tmp_path / "events.csv", events)
+
+    def write_slowly(*what: Any) -> Row:
+        monkeypatch.undo()
+        pipelines.ingest_files(spark, grown.model_copy(update={"data_root": root}), [file])
+        return write(*what)
+
+    monkeypatch.setattr(compaction, "_written", write_slowly)
+    assert compact(root, EVENTS)
+    assert tables.read_arrow(root, EVENTS, ["user_id"]).num_rows == before + len(events)
+
+
+def test_a_file_that_is_large_enough_stays(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = tables.version_of(root, EVENTS)
+    monkeypatch.setattr(compaction, "_TARGET_BYTES", 1)
+    assert compact(root, EVENTS)
+    assert tables.version_of(root, EVENTS) == version
 
 
 def test_files_stay_while_a_view_or_the_last_answer_is_of_them(root: str) -> None:

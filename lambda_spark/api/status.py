@@ -18,8 +18,6 @@ from lambda_spark.tables import EVENTS, RECENT_BRANDS, REJECTED_EVENTS, Table
 
 # Rates are those of the last seconds, and a layer that took nothing for longer while messages waited has stopped.
 _RATE_SECONDS = 10.0
-# Commits that bring no rows.
-_UPKEEP = ("OPTIMIZE", "VACUUM")
 _PATIENCE_SECONDS = 15.0
 _MOST_CHARACTERS, _BRANDS_SHOWN, _MESSAGES_SHOWN = 500, 8, 8
 
@@ -124,7 +122,7 @@ def _commit_time(root: str, table: Table) -> Current[datetime | None]:
         for number in range(-1 if version is None else version, -1, -1):
             commit = tables.commit_of(root, table, number) or []
             infos = [action["commitInfo"] for action in commit if "commitInfo" in action]
-            if not infos or not infos[0]["operation"].startswith(_UPKEEP):
+            if not tables.is_upkeep(commit):
                 return datetime.fromtimestamp(infos[0]["timestamp"] / 1000, timezone.utc) if infos else None
         return None
 
