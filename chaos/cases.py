@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from lambda_spark.install import spark_home
+from lambda_spark.install import spark_submit
 from lambda_spark.session import get_spark
 from lambda_spark.settings import PROJECT_ROOT
 
@@ -50,8 +50,8 @@ class _Cases:
 
 def submit_cases(tests: Path, folder: Path) -> list[Case]:
     """Run those below a folder in a process that spark-submit starts; return none where that writes no result."""
-    submit, found = str(spark_home() / "bin" / "spark-submit"), folder / "cases.json"
-    subprocess.run([submit, __file__, str(tests), str(found)], cwd=PROJECT_ROOT, check=False)
+    found = folder / "cases.json"
+    subprocess.run([spark_submit(), __file__, str(tests), str(found)], cwd=PROJECT_ROOT, check=False)
     return [Case(*each) for each in json.loads(found.read_text())] if found.exists() else []
 
 

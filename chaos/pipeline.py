@@ -17,9 +17,8 @@ from chaos.supervised import Supervised
 from lambda_spark import cluster
 from lambda_spark.broker import running_broker
 from lambda_spark.daemons import running_pid
-from lambda_spark.install import spark_home
+from lambda_spark.install import spark_submit
 
-_SUBMIT = str(spark_home() / "bin" / "spark-submit")
 # Small ones, so that many micro-batches may be hit.
 _SMALL = {
     "LAMBDA_INGEST__TRIGGER": "1 second",
@@ -113,12 +112,12 @@ def _submit_options(folder: Path, on_cluster: bool) -> Iterator[list[str]]:
 
 def finish(place: Place) -> None:
     """Let both streams read the topic to its end and the batch layer compute once more. Raises BenchError."""
-    run_unmeasured([_SUBMIT, "chaos/finish.py"], place.environment())
+    run_unmeasured([spark_submit(), "chaos/finish.py"], place.environment())
 
 
 def submit(job: str, options: Sequence[str]) -> list[str]:
     """Return the command that runs a job by spark-submit, with options of the latter."""
-    return [_SUBMIT, *options, f"jobs/{job}.py"]
+    return [spark_submit(), *options, f"jobs/{job}.py"]
 
 
 def replay(events: Path, *options: str) -> Sequence[str]:

@@ -31,6 +31,11 @@ def spark_home() -> Path:
     return Path(spec.origin).parent
 
 
+def spark_submit() -> str:
+    """Return the path of its spark-submit."""
+    return str(spark_home() / "bin" / "spark-submit")
+
+
 def write_trust_store(path: Path) -> list[str]:
     """Write the system's certificate authorities as a Java key store; return the options that make Java use it.
 
