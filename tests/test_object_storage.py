@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
@@ -21,9 +22,10 @@ from lambda_spark.checkpoints import begin_anew, first_offsets, received_count
 from lambda_spark.daemons import becomes_true
 from lambda_spark.errors import SetUpError
 from lambda_spark.install import install_s3
+from lambda_spark.maintenance import optimize
 from lambda_spark.settings import Settings
 from lambda_spark.storage import file_names, write_file
-from lambda_spark.tables import version_of
+from lambda_spark.tables import EVENTS, files_of, path_of, read_arrow, version_of
 
 ALL_JOBS = str(Path(__file__).with_name("all_jobs.py"))
 S3_SERVER = str(Path(__file__).with_name("s3_server.py"))
@@ -131,6 +133,20 @@ def test_no_commit_is_lost_where_several_append_at_once() -> None:
         list(pool.map(append, range(writers)))
     assert sorted(deltalake.DeltaTable(table).to_pyarrow_table()["number"].to_pylist()) == list(range(writers))
     assert deltalake.DeltaTable(table).version() == writers
+
+
+@pytest.mark.fault("OPTIMIZE and VACUUM while streams write")
+@pytest.mark.usefixtures("in_this_process")
+def test_of_two_optimize_at_once_one_leaves_the_files_to_the_other() -> None:
+    root, days = f"s3a://{BUCKET}/small", [date(2020, 3, 1), date(2020, 3, 2)]
+    for number in range(3):
+        rows = pa.table({"event_date": days, "user_id": [number, number]})
+        deltalake.write_deltalake(path_of(root, EVENTS), rows, mode="append", partition_by=["event_date"])
+    with ThreadPoolExecutor(2) as pool:
+        done = [each for found in pool.map(optimize, [root, root]) for each in found]
+    assert all(each.is_done for each in done)
+    assert len(files_of(root, EVENTS)) == len(days)
+    assert sorted(read_arrow(root, EVENTS, ["user_id"])["user_id"].to_pylist()) == [0, 0, 1, 1, 2, 2]
 
 
 @pytest.mark.fault("a checkpoint truncated or deleted")
