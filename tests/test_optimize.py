@@ -70,9 +70,8 @@ def operations(root: str, table: Table) -> set[str]:
 
 
 def moves_of_rows(root: str, table: Table) -> int:
-    commits = (tables.commit_of(root, table, number) for number in range(tables.version_of(root, table) + 1))
-    changes = [[action["add"]["dataChange"] for action in commit or [] if "add" in action] for commit in commits]
-    return sum(bool(change) and not any(change) for change in changes)
+    commits = [tables.commit_of(root, table, number) or [] for number in range(tables.version_of(root, table) + 1)]
+    return sum(tables.is_upkeep(commit) and any("add" in action for action in commit) for commit in commits)
 
 
 @pytest.mark.long
