@@ -14,16 +14,16 @@ setup: ready  ## Make the environment in .venv, and fetch Java and the jars wher
 	@echo "Ready: try 'make recommend'."
 
 ready: .venv/.run
-	@$(BIN)/python -m lambda_spark.install
+	@$(BIN)/python -m lambda_spark.local.install
 
 recommend: ready  ## Run the whole pipeline and show recommendations; EVENTS=FILES FROM=DATE TO=DATE for own data
-	@$(BIN)/python -m lambda_spark.demo $(if $(EVENTS),--events $(EVENTS)) $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO))
+	@$(BIN)/python -m lambda_spark.local.demo $(if $(EVENTS),--events $(EVENTS)) $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO))
 
 serve: ready  ## Serve the API and its page at http://127.0.0.1:8000, over the tables of a pipeline that runs or has run
 	@$(BIN)/python -m lambda_spark.api
 
 live: ready  ## Run broker, replay, both streams and the server together, and watch; EVENTS=FILES SPEED=TIMES-EVENT-TIME
-	@$(BIN)/python -m lambda_spark.live $(if $(EVENTS),--events $(EVENTS)) $(if $(SPEED),--speed $(SPEED))
+	@$(BIN)/python -m lambda_spark.local.live $(if $(EVENTS),--events $(EVENTS)) $(if $(SPEED),--speed $(SPEED))
 
 identity: ready  ## Check that the views of both layers hold what the events say, row by row
 	@$(BIN)/python jobs/identity.py
@@ -35,7 +35,7 @@ optimize: ready  ## Put small files of the tables together and remove those no r
 	@$(BIN)/python jobs/optimize.py
 
 month: ready  ## Generate a month of 67.5 million events, 9 GB, in data/month; ROWS=NUMBER for a smaller one
-	@$(BIN)/python -m lambda_spark.month $(if $(ROWS),--events $(ROWS))
+	@$(BIN)/python -m lambda_spark.local.synthetic $(if $(ROWS),--events $(ROWS))
 
 test: ready .venv/.dev .venv-evaluation/.ready  ## Run all tests, on real Spark, Delta and Kafka, three files at a time
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "not long"
@@ -63,19 +63,19 @@ chaos: ready .venv/.dev  ## Kill parts of the running pipeline, let it meet ever
 	@$(BIN)/python -m chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 
 broker: ready  ## Start the local Kafka broker and leave it running
-	@$(BIN)/python -m lambda_spark.broker start
+	@$(BIN)/python -m lambda_spark.local.broker start
 
 broker-stop: ready  ## Stop the local Kafka broker
-	@$(BIN)/python -m lambda_spark.broker stop
+	@$(BIN)/python -m lambda_spark.local.broker stop
 
 cluster: ready  ## Start a Spark cluster on this machine, a master and two workers, for MASTER=spark://127.0.0.1:7077
-	@$(BIN)/python -m lambda_spark.cluster start
+	@$(BIN)/python -m lambda_spark.local.cluster start
 
 cluster-stop: ready  ## Stop it
-	@$(BIN)/python -m lambda_spark.cluster stop
+	@$(BIN)/python -m lambda_spark.local.cluster stop
 
 s3: ready  ## Fetch what a data root on object storage needs: LAMBDA_DATA_ROOT=s3a://BUCKET/FOLDER
-	@$(BIN)/python -m lambda_spark.install s3
+	@$(BIN)/python -m lambda_spark.local.install s3
 
 package: dist/lambda_spark.zip  ## Make dist/lambda_spark.zip, which `spark-submit --py-files` hands to the executors
 
@@ -90,7 +90,7 @@ TABLES := events rejected_events replayed_rejects product_activity trends user_b
 MADE := $(TABLES) broker evaluation runs report.html identity.json generated-2019-11.csv month month.part
 
 clean:  ## Remove the tables, the topic, the reports and all caches; the environment and own files stay
-	@if [ -e .venv/.run ]; then $(BIN)/python -m lambda_spark.broker stop; fi
+	@if [ -e .venv/.run ]; then $(BIN)/python -m lambda_spark.local.broker stop; fi
 	@rm -rf $(MADE:%=data/%) .runtime/python-workers.log
 	@rm -rf .venv-audit .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find jobs lambda_spark tests -name __pycache__ -type d -prune -exec rm -rf {} +

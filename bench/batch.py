@@ -16,7 +16,7 @@ from bench.process import Measured
 from bench.results import last_figures
 from bench.stage import ORIGIN_ORDER, Stage
 from bench.throughput import ALTERNATIVES
-from lambda_spark.tables import EVENTS, PRODUCT_ACTIVITY, RECOMMENDATIONS, TRENDS, USER_BRANDS
+from lambda_spark.delta.tables import EVENTS, PRODUCT_ACTIVITY, RECOMMENDATIONS, TRENDS, USER_BRANDS
 
 ANSWER = "answer"
 PACKAGES = ("pyspark", "delta-spark", "deltalake", "duckdb", "polars", "pandas", "pyarrow")

@@ -14,12 +14,13 @@ from statistics import median
 
 from pyspark.sql import SparkSession
 
-from lambda_spark import pipelines, trend_views, trend_windows, views
-from lambda_spark.activity import counter
-from lambda_spark.days import days_held
-from lambda_spark.files import find_event_files
-from lambda_spark.merged_activity import known_counts
-from lambda_spark.session import get_spark
+from lambda_spark import pipelines
+from lambda_spark.batch import product_activity, trends
+from lambda_spark.batch.bucket_counts import known_counts
+from lambda_spark.batch.product_activity import counter
+from lambda_spark.delta.event_log import event_days
+from lambda_spark.delta.session import get_spark
+from lambda_spark.events.event_files import find_event_files
 from lambda_spark.settings import Settings, load_settings
 from lambda_spark.time_ranges import TimeRange, default_windows
 
@@ -41,19 +42,19 @@ def main() -> None:
 
 def calls(step: str, spark: SparkSession, settings: Settings, month: Path) -> Sequence[Call]:
     """Return what a step does, as its job does it."""
-    root, trends = settings.data_root, settings.trends
+    root, rule = settings.data_root, settings.trends
     if step == "files":
         return [partial(pipelines.ingest_files, spark, settings, find_event_files([month]))]
     if step == "activity":
-        return [partial(views.update_product_activity, spark, root)]
+        return [partial(product_activity.update_product_activity, spark, root)]
     if step == "window":
         known = known_counts(root, None)
         return [
-            partial(trend_windows.compute_trends, counter(spark), root, trends, [window], "day", known)
+            partial(trends.compute_trends, counter(spark), root, rule, [window], "day", known)
             for window in all_windows(settings)
         ]
     if step == "windows":
-        return [partial(trend_views.update_trends, spark, root, trends)]
+        return [partial(trends.update_trends, spark, root, rule)]
     if step == "brands":
         return [partial(pipelines.batch_brands, spark, settings)]
     return [partial(pipelines.recommend, spark, settings)]
@@ -61,7 +62,7 @@ def calls(step: str, spark: SparkSession, settings: Settings, month: Path) -> Se
 
 def all_windows(settings: Settings) -> list[TimeRange]:
     """Return every window of the default length."""
-    return default_windows(days_held(settings.data_root), settings.trends.days)
+    return default_windows(event_days(settings.data_root), settings.trends.days)
 
 
 def median_seconds(timed: Iterable[Call]) -> float:

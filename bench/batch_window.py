@@ -7,11 +7,13 @@ import json
 from functools import partial
 
 from bench.batch_steps import all_windows, median_seconds
-from lambda_spark import merged_activity, tables, trend_windows
+from lambda_spark.batch import bucket_counts
+from lambda_spark.delta import tables
 from lambda_spark.settings import Settings, load_settings
 from lambda_spark.time_ranges import DAY, TimeRange
-from lambda_spark.trends import trends
-from lambda_spark.window_counts import columns_read
+from lambda_spark.trends import score
+from lambda_spark.trends.score import trends
+from lambda_spark.trends.windows import columns_read
 
 
 def main() -> None:
@@ -22,9 +24,9 @@ def main() -> None:
 
 def answer(settings: Settings, window: TimeRange) -> None:
     """Compute the trends of a window."""
-    rule = trend_windows.trend_rule(settings.trends)
+    rule = score.trend_rule(settings.trends)
     view = tables.open_dataset(settings.data_root, tables.PRODUCT_ACTIVITY)
-    counts = merged_activity.daily_counts(view, window, columns_read(rule.weights))
+    counts = bucket_counts.daily_counts(view, window, columns_read(rule.weights))
     trends(counts, window, DAY, "day", rule)
 
 

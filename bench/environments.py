@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 from bench.process import BenchError, run_unmeasured
-from lambda_spark.install import IVY_SETTINGS, spark_home, write_trust_store
-from lambda_spark.java import JAVA, RUNTIME
-from lambda_spark.settings import PROJECT_ROOT
+from lambda_spark.local.install import IVY_SETTINGS, spark_home, write_trust_store
+from lambda_spark.local.java import JAVA
+from lambda_spark.settings import PROJECT_ROOT, RUNTIME
 
 HOME = RUNTIME / "bench"
 FLINK_CONNECTOR = ("org.apache.flink", "flink-sql-connector-kafka", "5.0.0-2.2")

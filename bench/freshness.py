@@ -10,7 +10,7 @@ from bench.case import Case, Column, Figures, Run, Table
 from bench.process import Measured
 from bench.results import last_figures
 from bench.stage import EVENTS_PER_KNOWN_USER, Stage
-from lambda_spark import counts
+from lambda_spark.speed import checkpoints
 
 COLUMNS = (
     Column("median_ms", "visible after, median, ms"),
@@ -46,7 +46,7 @@ def probe_run(stage: Stage, users: int, overrides: Overrides, seconds: tuple[int
     environment = stage.known_users(users, overrides)
     command = [sys.executable, "-m", "bench.probe", "--users", str(users)]
     command += ["--warm-up", str(seconds[0]), "--seconds", str(seconds[1])]
-    checkpoint = Path(counts.speed_checkpoint(environment["LAMBDA_DATA_ROOT"]))
+    checkpoint = Path(checkpoints.speed_checkpoint(environment["LAMBDA_DATA_ROOT"]))
 
     def figures(measured: Measured) -> Figures:
         seen, usage = last_figures(measured.output), measured.usage()

@@ -16,9 +16,9 @@ from bench.freshness import PACKAGES, tree_bytes
 from bench.probe import offer, running
 from bench.process import Measured, job
 from bench.stage import Stage
-from lambda_spark import counts
-from lambda_spark.checkpoints import received_count
 from lambda_spark.settings import PROJECT_ROOT, Settings, load_settings
+from lambda_spark.speed import checkpoints
+from lambda_spark.speed.checkpoints import received_count
 
 CHART = PROJECT_ROOT / "docs" / "benchmarks-growth.svg"
 COLUMNS = (
@@ -64,7 +64,7 @@ def main() -> None:
 
 def sample(settings: Settings) -> Sample:
     """Return the numbers of micro-batches and events so far, and the sizes of checkpoint and table."""
-    checkpoint = Path(counts.speed_checkpoint(settings.data_root))
+    checkpoint = Path(checkpoints.speed_checkpoint(settings.data_root))
     table = Path(settings.data_root, "recent_brands")
     return {
         "batches": max(int(file.name) for file in (checkpoint / "commits").iterdir() if file.name.isdigit()),

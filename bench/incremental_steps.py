@@ -13,8 +13,8 @@ import psutil
 from pyspark.sql import SparkSession
 
 from lambda_spark import pipelines
-from lambda_spark.files import find_event_files
-from lambda_spark.session import get_spark
+from lambda_spark.delta.session import get_spark
+from lambda_spark.events.event_files import find_event_files
 from lambda_spark.settings import Settings, load_settings
 
 ALL, NEW_DAY, LATE, NOTHING = "all days at once", "one more day", "1,000 late events of the 5th", "nothing new"

@@ -20,7 +20,7 @@ from bench.freshness import tree_bytes
 from bench.process import Measured
 from bench.results import last_figures
 from bench.stage import FOLDER, Stage
-from lambda_spark.tables import EVENTS
+from lambda_spark.delta.tables import EVENTS
 
 # layout -> what DuckDB is told when it writes the events
 LAYOUTS: Mapping[str, str] = {

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from bench.environments import HOME, site_packages
-from lambda_spark.java import JAVA
+from lambda_spark.local.java import JAVA
 from lambda_spark.settings import PROJECT_ROOT
 
 

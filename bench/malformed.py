@@ -7,9 +7,9 @@ from itertools import chain, cycle, islice
 from pathlib import Path
 from random import Random
 
-from lambda_spark.kafka import ensure_topic, open_producer
-from lambda_spark.kafka_settings import KafkaSettings
-from lambda_spark.rejects import Reason
+from lambda_spark.events.rejects import Reason
+from lambda_spark.kafka.client import ensure_topic, open_producer
+from lambda_spark.settings import KafkaSettings
 
 # A value and the reason for which it is rejected.
 Malformed = tuple[bytes | None, Reason]

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from lambda_spark.checkpoints import batch_offsets, count_between, first_offsets
+from lambda_spark.delta.coverage import count_between
+from lambda_spark.speed.checkpoints import batch_offsets, first_offsets
 
 # What comes before a tenth of the events is start, and no steady state.
 _START_SHARE = 0.1

@@ -21,9 +21,9 @@ from bench.marks import committed_marks
 from bench.offer import RATE
 from bench.process import BenchError, job
 from bench.reader import MergedBrands
-from lambda_spark import counts
-from lambda_spark.checkpoints import received_count
 from lambda_spark.settings import PROJECT_ROOT, Settings, load_settings
+from lambda_spark.speed import checkpoints
+from lambda_spark.speed.checkpoints import received_count
 
 _POLL_SECONDS = 0.02
 # So long for the first event to become visible, and for the last.
@@ -43,7 +43,7 @@ def main() -> None:
     """Parse the options, measure, and print what was seen."""
     args = probe_options("bench.probe", __doc__)
     settings = load_settings()
-    checkpoint = counts.speed_checkpoint(settings.data_root)
+    checkpoint = checkpoints.speed_checkpoint(settings.data_root)
     before = received_count(checkpoint)
     with running(job("speed_stream")) as stream, running(offer(settings, args.users)):
         seen = follow(settings.data_root, stream, args.warm_up, args.seconds)

@@ -14,8 +14,8 @@ from bench.server import SERVE, UNLIMITED
 from bench.serving_data import answers_file, serving_root
 from bench.stage import Stage
 from bench.throughput import ALTERNATIVES
-from lambda_spark import tables
-from lambda_spark.tables import PRODUCT_ACTIVITY
+from lambda_spark.delta import tables
+from lambda_spark.delta.tables import PRODUCT_ACTIVITY
 
 COLUMNS = (
     Column("rate", "requests/s", has_ratio=True),

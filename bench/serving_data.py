@@ -15,16 +15,18 @@ from numpy.random import default_rng
 from pyspark.sql import Row
 
 from bench.stage import FOLDER, Stage, known_user_ids
-from lambda_spark import activity, commits, sightings, tables
-from lambda_spark.events import divide, parse_range
-from lambda_spark.file_ranges import whole_file
-from lambda_spark.handover import COVERS, EVENTS_VERSION, RULE
-from lambda_spark.parquet_files import FileWriter
+from lambda_spark.delta import commits, event_log, tables
+from lambda_spark.delta.coverage import COVERS, EVENTS_VERSION, RULE
+from lambda_spark.delta.parquet_files import FileWriter
+from lambda_spark.delta.tables import EVENTS, PRODUCT_ACTIVITY, USER_BRANDS, Table
+from lambda_spark.events.event_files import whole_file
+from lambda_spark.events.parsing import divide, parse_range
+from lambda_spark.history import merging
+from lambda_spark.local.synthetic import FIRST_DAY, generate_day, large_shop, write_events
+from lambda_spark.local.synthetic_shop import DAYS, Catalogue, make_catalogue
 from lambda_spark.settings import load_settings
-from lambda_spark.synthetic import FIRST_DAY, generate_day, large_shop, write_events
-from lambda_spark.synthetic_shop import DAYS, Catalogue, make_catalogue
-from lambda_spark.tables import EVENTS, PRODUCT_ACTIVITY, USER_BRANDS, Table
 from lambda_spark.time_ranges import MICROSECOND, micros, start_of
+from lambda_spark.trends import counting
 
 # Trends are those of a month of so many events, 14,000 products and 4,000 brands, of which the last days are made.
 EVENTS_A_MONTH = 5_000_000
@@ -60,10 +62,10 @@ def write_views(root: str, users: int, events_a_month: int) -> None:
     """Write `events`, `product_activity` and `user_brands` as the jobs would have."""
     brands = load_settings().brands
     _write(root, EVENTS, (_events(root, users, events_a_month, day) for day in _DAYS_MADE), None)
-    version, files = tables.version_of(root, EVENTS), tables.event_files(root)
+    version, files = tables.version_of(root, EVENTS), event_log.event_files(root)
     lineage = {EVENTS_VERSION: version, COVERS: {}}
     days = sorted({file.day for file in files})
-    counts = activity.count_here([activity.day_span(files, day) for day in days])
+    counts = counting.count_here([counting.day_span(files, day) for day in days])
     counts = counts.set_column(0, "event_date", counts["bucket_at"].cast(pa.date32()))
     _write(root, PRODUCT_ACTIVITY, [counts], lineage)
     catalogue = make_catalogue(_SEED, large_shop(events_a_month))
@@ -93,11 +95,11 @@ def _write(root: str, table: Table, parts: Iterable[pa.Table], lineage: Mapping[
     first = next(parts)
     partitions = table.partitioned_by
     deltalake.DeltaTable.create(tables.path_of(root, table), first.schema, partition_by=partitions)
-    writer = FileWriter(commits.target_of(root, table))
+    writer = FileWriter(commits.write_target(root, table))
     for part in chain([first], parts):
         writer.write(part)
     written = [Row(**file) for file in writer.finish().to_pylist()]
-    commits.swap_in(root, commits.Staged(table, written, "true", lineage))
+    commits.commit_staged(root, commits.Staged(table, written, "true", lineage))
 
 
 def _events(root: str, users: int, events_a_month: int, day: int) -> pa.Table:
@@ -126,5 +128,5 @@ def _brand_lists(users: int, catalogue: Catalogue, limit: int) -> Iterator[pa.Ta
         told = np.zeros(len(user), np.int64)
         columns = [user, pa.DictionaryArray.from_arrays(brand, names.tolist())]
         columns += [rng.integers(start, start + length, len(user)), told.astype(np.int32), told]
-        seen = pa.Table.from_arrays([pa.array(column) for column in columns], schema=sightings.SIGHTINGS)
-        yield pa.Table.from_batches([sightings.brand_lists(sightings.merge(seen, limit))])
+        seen = pa.Table.from_arrays([pa.array(column) for column in columns], schema=merging.SIGHTINGS)
+        yield pa.Table.from_batches([merging.brand_lists(merging.merge(seen, limit))])

@@ -24,8 +24,8 @@ from bench.probe import Sighting, figures, offer, probe_options, running
 from bench.process import BenchError, job
 from bench.server import SERVE, ask, running_server
 from bench.stage import known_user_ids
-from lambda_spark import counts
 from lambda_spark.settings import load_settings
+from lambda_spark.speed import checkpoints
 
 # Marked events come at random moments, so that they meet micro-batches at any stage.
 _MEAN_PAUSE_SECONDS = 0.2
@@ -62,7 +62,7 @@ def main() -> None:
         running(offer(settings, args.users)),
     ):
         seen, unseen = follow(send, server.client(), users, stream, args.warm_up, args.seconds)
-    told = figures(Path(counts.speed_checkpoint(settings.data_root)), seen, args.seconds)
+    told = figures(Path(checkpoints.speed_checkpoint(settings.data_root)), seen, args.seconds)
     print(json.dumps({**told, "seen_percent": 100 * len(seen) / (len(seen) + unseen)}))
 
 

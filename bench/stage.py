@@ -15,10 +15,9 @@ import pyarrow as pa
 from bench.malformed import send_half_malformed
 from bench.process import job, run_unmeasured
 from bench.scale import Scale
-from lambda_spark.broker import running_broker
-from lambda_spark.kafka_settings import KafkaSettings
-from lambda_spark.settings import PROJECT_ROOT, load_settings
-from lambda_spark.synthetic import generate_month, write_events
+from lambda_spark.local.broker import running_broker
+from lambda_spark.local.synthetic import generate_month, write_events
+from lambda_spark.settings import PROJECT_ROOT, KafkaSettings, load_settings
 
 FOLDER = PROJECT_ROOT / "data" / "bench"
 EVENTS_PER_KNOWN_USER = 2
@@ -103,7 +102,15 @@ class Stage:
         root = FOLDER / f"month-{events}"
         if not (root / "month").exists():
             print(f"Making a month of {events:,} events ...", flush=True)
-            make = [sys.executable, "-m", "lambda_spark.month", "--events", str(events), "--data-root", str(root)]
+            make = [
+                sys.executable,
+                "-m",
+                "lambda_spark.local.synthetic",
+                "--events",
+                str(events),
+                "--data-root",
+                str(root),
+            ]
             run_unmeasured(make, {})
         return root / "month"
 

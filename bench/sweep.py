@@ -7,7 +7,7 @@ from bench.case import Case, Run, Table
 from bench.freshness import COLUMNS, PACKAGES, Overrides, probe_run
 from bench.stage import Stage
 from bench.throughput import RATES, spark_run
-from lambda_spark import counts
+from lambda_spark.speed import checkpoints
 
 
 def _arrow(*sizes: int) -> tuple[str, ...]:
@@ -77,5 +77,5 @@ def _few(stage: Stage, cases: list[Case]) -> list[Case]:
 
 def _catch_up(stage: Stage, overrides: Overrides, partitions: int, scratch: Path) -> Run:
     topic = stage.filled_topic(stage.events_file(), partitions)
-    run = spark_run(stage, scratch, "speed_stream", counts.speed_checkpoint, topic)
+    run = spark_run(stage, scratch, "speed_stream", checkpoints.speed_checkpoint, topic)
     return run._replace(environment={**run.environment, **overrides})

@@ -13,9 +13,9 @@ from bench.lists import agreement, answered_lists, stored_lists, true_lists
 from bench.marks import Mark, committed_marks, printed_marks, steady_rate
 from bench.process import BenchError, Measured, job
 from bench.stage import Stage
-from lambda_spark import counts
-from lambda_spark.java import JAVA
-from lambda_spark.kafka import message_count
+from lambda_spark.kafka.client import message_count
+from lambda_spark.local.java import JAVA
+from lambda_spark.speed import checkpoints
 
 ALTERNATIVES = Path(__file__).parent / "alternatives"
 RATES = (
@@ -108,7 +108,9 @@ def _data(stage: Stage) -> str:
 
 
 def _speed_run(stage: Stage, scratch: Path) -> Run:
-    run = spark_run(stage, scratch, "speed_stream", counts.speed_checkpoint, stage.filled_topic(stage.events_file()))
+    run = spark_run(
+        stage, scratch, "speed_stream", checkpoints.speed_checkpoint, stage.filled_topic(stage.events_file())
+    )
     truth = true_lists(stage.events_file())
 
     def figures(measured: Measured) -> Figures:
@@ -168,4 +170,4 @@ def _appended_marks(bootstrap_servers: str, topic: str, steps: int = 10) -> list
 
 
 def _ingest_run(stage: Stage, topic_of: Callable[[], str], scratch: Path) -> Run:
-    return spark_run(stage, scratch, "ingest_events", counts.ingest_checkpoint, topic_of())
+    return spark_run(stage, scratch, "ingest_events", checkpoints.ingest_checkpoint, topic_of())

@@ -13,8 +13,8 @@ from rich.console import Console
 from chaos.campaign import Round, campaign
 from chaos.cases import Case, submit_cases
 from lambda_spark import cli
+from lambda_spark.report.terminal import left, print_table, right
 from lambda_spark.settings import PROJECT_ROOT
-from lambda_spark.terminal import left, print_table, right
 
 FOLDER = PROJECT_ROOT / "data" / "chaos"
 

@@ -11,9 +11,8 @@ from bench.process import BenchError, run_unmeasured
 from chaos.faults import CLUSTER_FAULTS, FAULTS
 from chaos.outcome import Outcome, differences, read_outcome
 from chaos.pipeline import Running, finish, open_place, replay, running
-from lambda_spark.synthetic import generate_month, write_events
-from lambda_spark.synthetic_shop import DAYS
-from lambda_spark.synthetic_visits import DAY_SECONDS
+from lambda_spark.local.synthetic import generate_month, write_events
+from lambda_spark.local.synthetic_shop import DAY_SECONDS, DAYS
 
 ROUNDS_A_RUN = 10
 _FIRST_PAUSE, _PAUSE = (8.0, 16.0), (2.0, 9.0)

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
-from lambda_spark.install import spark_submit
-from lambda_spark.session import get_spark
+from lambda_spark.delta.session import get_spark
+from lambda_spark.local.install import spark_submit
 from lambda_spark.settings import PROJECT_ROOT
 
 

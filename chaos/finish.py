@@ -5,9 +5,10 @@ All in one session, since each start of Spark takes as long as any of its steps.
 
 from pyspark.sql import SparkSession
 
-from lambda_spark import cli, identity, pipelines
+from lambda_spark import cli, pipelines
+from lambda_spark.delta.session import get_spark
 from lambda_spark.errors import LambdaSparkError
-from lambda_spark.session import get_spark
+from lambda_spark.serving import verification
 from lambda_spark.settings import Settings, load_settings
 
 
@@ -25,7 +26,7 @@ def main() -> None:
 
 def require_identity(spark: SparkSession, settings: Settings) -> None:
     """Raise LambdaSparkError where the views do not hold what the events say."""
-    for found in identity.check_identity(spark, settings):
+    for found in verification.check_identity(spark, settings):
         if not found.is_none:
             raise LambdaSparkError(f"{found.what}: the views and the events differ: {found.only}")
 

@@ -7,12 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chaos.pipeline import Place
-from lambda_spark import counts, tables
 from lambda_spark.api.user_index import load_index
-from lambda_spark.checkpoints import received_count
-from lambda_spark.kafka import message_count
-from lambda_spark.settings import load_settings
-from lambda_spark.tables import (
+from lambda_spark.delta import event_log, tables
+from lambda_spark.delta.tables import (
     EVENTS,
     PRODUCT_ACTIVITY,
     RECOMMENDATIONS,
@@ -21,6 +18,10 @@ from lambda_spark.tables import (
     USER_BRANDS,
     Table,
 )
+from lambda_spark.kafka.client import message_count
+from lambda_spark.settings import load_settings
+from lambda_spark.speed import checkpoints
+from lambda_spark.speed.checkpoints import received_count
 
 # The columns that tell the rows of each table apart.
 _KEYS: dict[Table, list[str]] = {
@@ -48,15 +49,15 @@ def read_outcome(place: Place) -> Outcome:
     settings = load_settings(data_root=place.root, kafka={"bootstrap_servers": place.bootstrap_servers})
     index = load_index(place.root, settings.brands.limit)
     users = pc.unique(tables.read_arrow(place.root, EVENTS, ["user_id"])["user_id"]).to_pylist()
-    stored = counts.master_dataset_counts(place.root)
+    stored = event_log.master_dataset_counts(place.root)
     return Outcome(
         {table.name: _rows(place.root, table, keys) for table, keys in _KEYS.items()},
         {user_id: brands for user_id in users if (brands := index.find(user_id))},
         {
             "messages in the topic": message_count(settings.kafka),
-            "received by the batch layer": received_count(counts.ingest_checkpoint(place.root)),
+            "received by the batch layer": received_count(checkpoints.ingest_checkpoint(place.root)),
             "stored and rejected": (stored.stored or 0) + sum(stored.rejected.values()),
-            "received by the speed layer": received_count(counts.speed_checkpoint(place.root)),
+            "received by the speed layer": received_count(checkpoints.speed_checkpoint(place.root)),
         },
     )
 

@@ -14,10 +14,10 @@ import psutil
 from bench.process import run_unmeasured
 from bench.stage import free_port
 from chaos.supervised import Supervised
-from lambda_spark import cluster
-from lambda_spark.broker import running_broker
-from lambda_spark.daemons import running_pid
-from lambda_spark.install import spark_submit
+from lambda_spark.local import cluster
+from lambda_spark.local.broker import running_broker
+from lambda_spark.local.daemons import running_pid
+from lambda_spark.local.install import spark_submit
 
 # Small ones, so that many micro-batches may be hit.
 _SMALL = {

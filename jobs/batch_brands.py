@@ -1,7 +1,8 @@
 """Batch layer: the master dataset -> `user_brands`, everybody's recent brands, from what is new."""
 
-from lambda_spark import answers, cli, pipelines
-from lambda_spark.session import get_spark
+from lambda_spark import cli, pipelines
+from lambda_spark.delta.session import get_spark
+from lambda_spark.report import answers
 
 
 def main() -> None:

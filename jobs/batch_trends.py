@@ -1,7 +1,8 @@
 """Batch layer: the master dataset -> `product_activity` -> `trends`, for a range or all 7-day windows missing."""
 
-from lambda_spark import answers, cli, pipelines, watching
-from lambda_spark.session import get_spark
+from lambda_spark import cli, pipelines
+from lambda_spark.delta.session import get_spark
+from lambda_spark.report import answers
 
 
 def main() -> None:
@@ -20,7 +21,7 @@ def main() -> None:
     asked, spark = cli.asked_range(args, settings.trends.bucket), get_spark("batch-trends")
     request = pipelines.batch_trends(spark, settings, asked)
     if args.show:
-        watching.show_batch(spark, settings.data_root)
+        answers.show_batch(spark, settings.data_root)
     answers.print_trends(settings.data_root, request, settings.trends)
 
 

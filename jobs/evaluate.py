@@ -3,11 +3,11 @@
 from argparse import RawDescriptionHelpFormatter
 
 from lambda_spark import cli
-from lambda_spark.evaluation import evaluate_trends, recommendation_report
+from lambda_spark.evaluation import recommendation_quality, trend_report
 
 PARTS = {
-    "trends": evaluate_trends,
-    "recommendations": recommendation_report,
+    "trends": trend_report,
+    "recommendations": recommendation_quality,
 }
 
 

@@ -2,8 +2,10 @@
 
 import sys
 
-from lambda_spark import answers, cli, identity, identity_results
-from lambda_spark.session import get_spark
+from lambda_spark import cli
+from lambda_spark.delta.session import get_spark
+from lambda_spark.report import answers
+from lambda_spark.serving import verification
 
 
 def main() -> None:
@@ -12,8 +14,8 @@ def main() -> None:
     cli.add_table_options(options)
     args = options.parse_args()
     settings = cli.load(args)
-    found = identity.check_identity(get_spark("identity"), settings)
-    identity_results.write_result(settings.local_root, found)
+    found = verification.check_identity(get_spark("identity"), settings)
+    verification.write_result(settings.local_root, found)
     sys.exit(answers.print_differences(found))
 
 

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from lambda_spark import cli, console, pipelines, watching
-from lambda_spark.files import find_event_files
-from lambda_spark.session import get_spark
+from lambda_spark import cli, pipelines
+from lambda_spark.delta.session import get_spark
+from lambda_spark.events.event_files import find_event_files
+from lambda_spark.report import answers, console
 
 
 def main() -> None:
@@ -16,7 +17,7 @@ def main() -> None:
     cli.add_stream_options(options)
     args = options.parse_args()
     settings, files, spark = cli.load(args), find_event_files(args.files), get_spark("ingest-events")
-    watch = watching.watch_ingest(spark, settings.kafka) if args.show else None
+    watch = answers.watch_ingest(spark, settings.kafka) if args.show else None
     if files:
         counts = pipelines.ingest_files(spark, settings, files)
     else:

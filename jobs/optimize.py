@@ -1,6 +1,8 @@
 """All tables: small files put together, and files that no reader needs any more removed; the streams go on writing."""
 
-from lambda_spark import answers, cli, maintenance
+from lambda_spark import cli
+from lambda_spark.delta import maintenance
+from lambda_spark.report import answers
 
 
 def main() -> None:

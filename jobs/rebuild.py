@@ -2,8 +2,10 @@
 
 import sys
 
-from lambda_spark import answers, cli, rebuild
-from lambda_spark.session import get_spark
+from lambda_spark import cli
+from lambda_spark.delta.session import get_spark
+from lambda_spark.report import answers
+from lambda_spark.serving import rebuild
 
 
 def main() -> None:

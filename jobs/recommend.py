@@ -2,8 +2,9 @@
 
 import sys
 
-from lambda_spark import answers, cli, pipelines
-from lambda_spark.session import get_spark
+from lambda_spark import cli, pipelines
+from lambda_spark.delta.session import get_spark
+from lambda_spark.report import answers
 
 
 def main() -> None:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from lambda_spark import cli
-from lambda_spark.files import find_event_files
-from lambda_spark.progress import progress_bar
-from lambda_spark.replay import replay
+from lambda_spark.events.event_files import find_event_files
+from lambda_spark.replay.replay import replay
+from lambda_spark.report.terminal import progress_bar
 
 
 def main() -> None:
@@ -22,9 +22,10 @@ def main() -> None:
     kafka, files = cli.load(args).kafka, find_event_files(args.files)
     with progress_bar("Replaying") as on_progress:
         if args.bulk:
-            from lambda_spark import bulk_replay, session  # Spark is loaded, and needed, only here
+            from lambda_spark.delta.session import get_spark  # Spark is loaded, and needed, only here
+            from lambda_spark.replay import bulk_replay
 
-            done = bulk_replay.bulk_replay(session.get_spark("replay-events"), kafka, files, on_progress)
+            done = bulk_replay.bulk_replay(get_spark("replay-events"), kafka, files, on_progress)
         else:
             done = replay(kafka, files, speed=args.speed, limit=args.limit, on_progress=on_progress)
     print(done.sentence(kafka.topic))

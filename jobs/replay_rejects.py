@@ -1,7 +1,8 @@
 """`rejected_events` -> the topic: messages that are events by the present rule, each once; without --send, a look."""
 
-from lambda_spark import answers, cli
-from lambda_spark.reject_replay import replay_rejects
+from lambda_spark import cli
+from lambda_spark.replay.reject_replay import replay_rejects
+from lambda_spark.report import answers
 
 
 def main() -> None:

@@ -11,12 +11,12 @@ from tempfile import gettempdir
 from typing import Any, get_args
 
 from lambda_spark.errors import LambdaSparkError, TimeRangeError
-from lambda_spark.kafka_settings import OnDataLoss
-from lambda_spark.settings import Settings, load_settings
+from lambda_spark.settings import OnDataLoss, Settings, load_settings
 from lambda_spark.time_ranges import TimeRange, check_range, parse_instant
 
 # What an error of ours looks like once it has gone through a Spark task.
 _ERROR_IN_TASK = re.compile(r"lambda_spark\.errors\.\w+: (.+)")
+
 # What Python, Java and Rust say of a full disk.
 _FULL = "No space left on device"
 

@@ -8,59 +8,50 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from lambda_spark import (
-    brand_state,
-    combining,
-    commits,
-    counts,
-    events,
-    handover,
-    kafka_source,
-    micro_batches,
-    seeding,
-    serving,
-    spark_tables,
-    streams,
-    tables,
-    trend_views,
-    trend_windows,
-    verification,
-    views,
-)
-from lambda_spark.checkpoint_guard import guarded
-from lambda_spark.days import days_held
-from lambda_spark.differences import Difference
-from lambda_spark.file_ranges import plan_ranges
-from lambda_spark.files import check_event_file, file_id
-from lambda_spark.outages import outage_teller
-from lambda_spark.serving import Answer
+from lambda_spark.batch import product_activity, trends, user_brands
+from lambda_spark.delta import commits, coverage, event_log, tables
+from lambda_spark.delta.event_log import Counts, event_days
+from lambda_spark.delta.tables import EVENTS, LIVE_ACTIVITY, MASTER_DATASET, RECENT_BRANDS, RECOMMENDATIONS
+from lambda_spark.events import parsing
+from lambda_spark.events.event_files import check_event_file, file_id, plan_ranges
+from lambda_spark.history import combining
+from lambda_spark.kafka import source
+from lambda_spark.kafka.client import broker_monitor
+from lambda_spark.serving import recommender, verification
+from lambda_spark.serving.recommender import Result
+from lambda_spark.serving.verification import Difference
 from lambda_spark.settings import Settings
-from lambda_spark.streams import Watch
-from lambda_spark.summary import Counts
-from lambda_spark.tables import EVENTS, LIVE_ACTIVITY, MASTER_DATASET, RECENT_BRANDS, RECOMMENDATIONS
+from lambda_spark.speed import checkpoint_rebuild, checkpoints, micro_batches, state, streams
+from lambda_spark.speed.checkpoint_guard import guarded_checkpoint
+from lambda_spark.speed.streams import BatchListener
 from lambda_spark.time_ranges import Request, TimeRange
+from lambda_spark.trends import windows
 
 _FILES_AT_A_TIME = 2
 
 
 def ingest_topic(
-    spark: SparkSession, settings: Settings, available_now: bool, watch: Watch | None = None, rebuild: bool = False
+    spark: SparkSession,
+    settings: Settings,
+    available_now: bool,
+    watch: BatchListener | None = None,
+    rebuild: bool = False,
 ) -> Counts:
     """Topic -> `events` and `rejected_events`, exactly once. Returns what this run has received and stored.
 
     With `rebuild` it goes on without its checkpoint, from what the tables hold.
     """
-    root, checkpoint = settings.data_root, counts.ingest_checkpoint(settings.data_root)
-    seed = partial(seeding.seed_ingest, root, settings.kafka.topic) if rebuild else None
-    with guarded(settings.kafka, root, checkpoint, EVENTS, seed):
-        spark_tables.create_all(spark, root, MASTER_DATASET)
-        before = counts.master_dataset_counts(root)
-        messages = kafka_source.stream_messages(spark, settings.kafka, settings.ingest.max_messages_per_trigger)
+    root, checkpoint = settings.data_root, checkpoints.ingest_checkpoint(settings.data_root)
+    seed = partial(checkpoint_rebuild.ingest_start, root, settings.kafka.topic) if rebuild else None
+    with guarded_checkpoint(settings.kafka, root, checkpoint, EVENTS, seed):
+        commits.create_all(spark, root, MASTER_DATASET)
+        before = event_log.master_dataset_counts(root)
+        messages = source.stream_messages(spark, settings.kafka, settings.ingest.max_messages_per_trigger)
         store = micro_batches.event_store(settings, checkpoint, watch)
-        stream = messages.select(*events.MESSAGE_COLUMNS).writeStream.foreachBatch(store)
-        trigger, look = None if available_now else settings.ingest.trigger, outage_teller(settings.kafka)
+        stream = messages.select(*parsing.MESSAGE_COLUMNS).writeStream.foreachBatch(store)
+        trigger, look = None if available_now else settings.ingest.trigger, broker_monitor(settings.kafka)
         received = streams.run_stream(stream, checkpoint, trigger, look)
-        return counts.growth(before, counts.master_dataset_counts(root), received)
+        return event_log.growth(before, event_log.master_dataset_counts(root), received)
 
 
 def ingest_files(spark: SparkSession, settings: Settings, files: Sequence[Path]) -> Counts:
@@ -71,43 +62,47 @@ def ingest_files(spark: SparkSession, settings: Settings, files: Sequence[Path])
     root = settings.data_root
     for file in files:
         check_event_file(file)
-    spark_tables.create_all(spark, root, MASTER_DATASET)
-    before = counts.master_dataset_counts(root)
+    commits.create_all(spark, root, MASTER_DATASET)
+    before = event_log.master_dataset_counts(root)
 
     def store(file: Path) -> None:
         ranges = plan_ranges(file)
         numbers = spark.range(0, len(ranges), numPartitions=len(ranges))
-        commits.append_once(numbers, events.range_divider(ranges), root, MASTER_DATASET, f"file/{file_id(file)}", 0)
+        commits.append_once(numbers, parsing.range_divider(ranges), root, MASTER_DATASET, f"file/{file_id(file)}", 0)
 
     # While a file is looked through on the driver, the tasks have another to work on.
     with ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
         list(pool.map(store, files))
-    return counts.growth(before, counts.master_dataset_counts(root))
+    return event_log.growth(before, event_log.master_dataset_counts(root))
 
 
 def speed_stream(
-    spark: SparkSession, settings: Settings, available_now: bool, watch: Watch | None = None, rebuild: bool = False
+    spark: SparkSession,
+    settings: Settings,
+    available_now: bool,
+    watch: BatchListener | None = None,
+    rebuild: bool = False,
 ) -> int:
     """Topic -> state -> `recent_brands`, and `live_activity` beside it, exactly once.
 
     Returns the number of messages this run has received. With `rebuild` it goes on without its checkpoint, with a new
     state in the place of the old one; raises NotComputedError where there are no events.
     """
-    speed, root, checkpoint = settings.speed, settings.data_root, counts.speed_checkpoint(settings.data_root)
-    seed = partial(seeding.seed_speed, spark, settings) if rebuild else None
-    with guarded(settings.kafka, root, checkpoint, RECENT_BRANDS, seed):
-        spark_tables.create(spark, root, LIVE_ACTIVITY, handover.live_from_now_on(root, settings.kafka.topic))
-        spark_tables.create(spark, root, RECENT_BRANDS)
-        messages = kafka_source.stream_messages(spark, settings.kafka, speed.max_messages_per_trigger)
+    speed, root, checkpoint = settings.speed, settings.data_root, checkpoints.speed_checkpoint(settings.data_root)
+    seed = partial(checkpoint_rebuild.speed_start, spark, settings) if rebuild else None
+    with guarded_checkpoint(settings.kafka, root, checkpoint, RECENT_BRANDS, seed):
+        commits.create(spark, root, LIVE_ACTIVITY, coverage.live_from_now_on(root, settings.kafka.topic))
+        commits.create(spark, root, RECENT_BRANDS)
+        messages = source.stream_messages(spark, settings.kafka, speed.max_messages_per_trigger)
         # A task costs some 60 ms, however few its messages: no more of them than run at a time.
         few = messages.coalesce(max(speed.state_partitions, spark.sparkContext.defaultParallelism))
         combined = combining.combine_messages(few, speed.shards, settings.brands.event_types)
-        updated = brand_state.update_brand_state(combined, settings.brands.limit)
+        updated = state.update_brand_state(combined, settings.brands.limit)
         # The number of state partitions is that of the query's shuffle, and fixed with its first start.
         spark.conf.set("spark.sql.shuffle.partitions", speed.state_partitions)
         append = micro_batches.view_log(spark, settings, checkpoint, watch)
         stream = updated.writeStream.outputMode("update").foreachBatch(append)
-        trigger, look = None if available_now else speed.trigger, outage_teller(settings.kafka)
+        trigger, look = None if available_now else speed.trigger, broker_monitor(settings.kafka)
         return streams.run_stream(stream, checkpoint, trigger, look)
 
 
@@ -119,12 +114,12 @@ def batch_trends(spark: SparkSession, settings: Settings, asked: TimeRange | Non
     Raises TimeRangeError for a range that cannot be answered, NotComputedError where there are no events.
     """
     root = settings.data_root
-    request = trend_windows.resolve_request(settings.trends, asked, days_held(root))
-    views.update_product_activity(spark, root)
+    request = windows.resolve_request(settings.trends, asked, event_days(root))
+    product_activity.update_product_activity(spark, root)
     if not asked:
-        trend_views.update_trends(spark, root, settings.trends)
-    if asked or not trend_views.is_default_window(root, settings.trends, request):
-        trend_views.replace_trends(spark, root, settings.trends, request)
+        trends.update_trends(spark, root, settings.trends)
+    if asked or not trends.is_default_window(root, settings.trends, request):
+        trends.replace_trends(spark, root, settings.trends, request)
     return request
 
 
@@ -133,8 +128,8 @@ def batch_brands(spark: SparkSession, settings: Settings, rebuild: bool = False)
 
     Raises NotComputedError where there are no events.
     """
-    days_held(settings.data_root)
-    views.update_user_brands(spark, settings.data_root, settings.brands, rebuild)
+    event_days(settings.data_root)
+    user_brands.update_user_brands(spark, settings.data_root, settings.brands, rebuild)
 
 
 def recommend(
@@ -143,7 +138,7 @@ def recommend(
     asked: TimeRange | None = None,
     users: Sequence[int] = (),
     as_of: datetime | None = None,
-) -> Answer:
+) -> Result:
     """Trends ⋈ recent brands -> `recommendations` for a range; of all users, or of those named; as of a moment.
 
     Does nothing where the last recommendations were the same ones, by the same rules, from the same events.
@@ -151,13 +146,13 @@ def recommend(
     Raises TimeRangeError and NotComputedError as batch_trends does, and UnknownUserError.
     """
     root = settings.data_root
-    knowledge = serving.know(root)
-    question = serving.ask(settings, knowledge, asked, as_of, users)
-    lineage = serving.lineage_of(settings, question, knowledge)
+    knowledge = recommender.open_snapshot(root)
+    question = recommender.plan_query(settings, knowledge, asked, as_of, users)
+    lineage = recommender.lineage_of(settings, question, knowledge)
     if tables.lineage_of(root, RECOMMENDATIONS) != lineage:
-        brands, make_rows = serving.recommended(spark, settings, question, knowledge)
+        brands, make_rows = recommender.recommended(spark, settings, question, knowledge)
         commits.replace(brands, make_rows, root, RECOMMENDATIONS, question.where(), lineage)
-    return serving.answer_of(root, question, knowledge)
+    return recommender.result_of(root, question, knowledge)
 
 
 def verify(
@@ -171,5 +166,5 @@ def verify(
 
     Raises TimeRangeError and NotComputedError.
     """
-    question = serving.ask(settings, serving.know(settings.data_root), asked, as_of, users)
+    question = recommender.plan_query(settings, recommender.open_snapshot(settings.data_root), asked, as_of, users)
     return verification.verify(spark, settings.data_root, question.where())

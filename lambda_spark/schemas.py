@@ -1,5 +1,7 @@
 """The contracts: the columns of an event file, of a message, and of every table, as Spark DDL."""
 
+from typing import Any, TypeAlias
+
 # The nine columns of the REES46 event files, in their order; also the keys of a message in the topic.
 EVENT_COLUMNS = (
     "event_time",
@@ -17,10 +19,12 @@ _EVENT = """
     event_time timestamp, event_type string, product_id bigint, category_id bigint, category_code string,
     brand string, price double, user_id bigint, user_session string, event_date date
 """
+
 # Where a row came from: topic, partition and offset, or file and line; the other two are NULL.
 _SOURCE = """
     source_topic string, source_partition int, source_offset bigint, source_file string, source_line bigint
 """
+
 _BRANDS = "user_id bigint, brands array<struct<brand: string, last_seen_at: timestamp>>"
 
 # One row per message or file line: an event, or, where `reason` is not NULL, the raw value that is none.
@@ -42,15 +46,19 @@ COUNT_COLUMNS = {
     "remove_from_cart": "remove_count",
     "purchase": "purchase_count",
 }
+
 # What the weights call all other types.
 OTHER = "other"
+
 _ACTIVITY = """
     product_id bigint, brand string, category_code string,
     view_count bigint, cart_count bigint, remove_count bigint, purchase_count bigint, event_count bigint,
     user_count bigint, last_price double
 """
+
 # One row per (event_date, product_id). Counts are events, `user_count` distinct users of that day.
 PRODUCT_ACTIVITY = f"event_date date, {_ACTIVITY}"
+
 # The same per (bucket_at, product_id), for buckets of any size.
 BUCKET_ACTIVITY = f"bucket_at timestamp, {_ACTIVITY}"
 
@@ -72,10 +80,12 @@ RECENT_BRANDS = f"{_BRANDS}, batch_id bigint, source_topic string, source_offset
 # What counts of an event are made of, and where in the topic it came from.
 COUNTED_COLUMNS = ("event_time", "event_type", "product_id", "category_code", "brand", "price", "user_id", "event_date")
 TOPIC_COLUMNS = ("source_topic", "source_partition", "source_offset")
+
 COUNTED_EVENT = """
     event_time timestamp, event_type string, product_id bigint, category_code string, brand string, price double,
     user_id bigint, event_date date, source_topic string, source_partition int, source_offset bigint
 """
+
 # One row per event of the topic that product_activity may not cover yet (docs/adr/0016-live-activity.md).
 LIVE_ACTIVITY = f"{COUNTED_EVENT}, batch_id bigint"
 
@@ -85,4 +95,9 @@ RECOMMENDATIONS = """
     trend_rank int, trend_score double, total_pct_increase double, brand_position int, brand_last_seen_at timestamp,
     is_fallback boolean
 """
+
 RECOMMENDATION_COLUMNS = tuple(column.split()[0] for column in RECOMMENDATIONS.split(","))
+
+# The next offset of each partition of the one topic that a query reads.
+Offsets = dict[int, int]
+Row: TypeAlias = Any

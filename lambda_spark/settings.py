@@ -1,22 +1,73 @@
-"""The settings: conf/lambda.toml holds every default, the environment (LAMBDA_*) and job options override it."""
+"""The settings of the broker: where it is, how its connection is secured, and the topic.
+
+The settings: conf/lambda.toml holds every default, the environment (LAMBDA_*) and job options override it.
+"""
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from lambda_spark.errors import SettingsError
-from lambda_spark.kafka_settings import KafkaSettings
-from lambda_spark.storage import checked_uri, is_local
+
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+OnDataLoss = Literal["fail", "continue"]
+SaslMechanism = Literal["SCRAM-SHA-256", "SCRAM-SHA-512"]
+
+
+class KafkaSettings(BaseModel):
+    """The broker, how its connection is secured, and the topic that both layers read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bootstrap_servers: str
+    topic: str = Field(pattern=r"^[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=249)
+    partitions: int = Field(ge=1)
+    on_data_loss: OnDataLoss
+    security_protocol: SecurityProtocol
+    sasl_mechanism: SaslMechanism
+    # What SCRAM itself separates by stays out of the name.
+    username: str | None = Field(default=None, pattern=r"^[^,=\x00-\x1f]+$")
+    password: SecretStr | None = Field(default=None, min_length=1)
+    password_file: Path | None = None
+    ca_file: Path | None = None
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Say whether the connection goes over TLS."""
+        return self.security_protocol in ("SSL", "SASL_SSL")
+
+    @property
+    def has_login(self) -> bool:
+        """Say whether a user name and a password are asked for."""
+        return self.security_protocol in ("SASL_PLAINTEXT", "SASL_SSL")
+
+    @model_validator(mode="after")
+    def _complete(self) -> "KafkaSettings":
+        """Refuse what a connection lacks, and what it would pass over without a word."""
+        passwords = [value for value in (self.password, self.password_file) if value is not None]
+        if self.has_login and (self.username is None or len(passwords) != 1):
+            raise ValueError(f"{self.security_protocol} needs username, and one of password and password_file")
+        if not self.has_login and (self.username is not None or passwords):
+            raise ValueError(
+                f"{self.security_protocol} uses no username and no password: set SASL_SSL, or leave them out"
+            )
+        if self.ca_file is not None and not self.is_encrypted:
+            raise ValueError(f"{self.security_protocol} uses no ca_file: set SSL or SASL_SSL, or leave it out")
+        return self
+
 
 _CONFIG = Path("conf", "lambda.toml")
+
 # Looked for upwards, since the package may lie in the project's dist/lambda_spark.zip, which Spark puts first.
 PROJECT_ROOT = next((folder for folder in Path(__file__).resolve().parents if (folder / _CONFIG).is_file()), Path.cwd())
 CONFIG_FILE = PROJECT_ROOT / _CONFIG
-
+# What `make` fetches and starts on this machine.
+RUNTIME = PROJECT_ROOT / ".runtime"
 RankBy = Literal["trend_score", "total_pct_increase", "events"]
 CountBy = Literal["events", "users"]
 EventType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
@@ -186,3 +237,23 @@ def _shown(problem: Mapping[str, Any]) -> str:
 
 def _without_secrets(value: Any) -> Any:
     return "…" if _SECRET.search(str(value)) else value
+
+
+def is_local(root: str) -> bool:
+    """Say whether the root is a folder of this machine."""
+    return "://" not in root
+
+
+def checked_uri(uri: str) -> str:
+    """Return the URI of a data root without a slash at its end.
+
+    Raises ValueError where it could lead elsewhere, or holds a key, which would then stand in tables and logs.
+    """
+    address = urlsplit(uri)
+    if "@" in address.netloc:
+        raise ValueError("a URI is written into logs: leave the keys out, they belong into the environment")
+    if not address.netloc and address.scheme != "file":
+        raise ValueError("name the bucket, as in s3a://BUCKET/FOLDER")
+    if not uri.isprintable() or set("?#%\\ ") & set(uri) or {".", ".."} & set(address.path.split("/")):
+        raise ValueError("write it without . and .. between slashes, and without blanks and any of ? # % \\")
+    return uri.rstrip("/")

@@ -14,11 +14,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Those that an event may be of (lambda_spark.parsing): a bucket can be added to each without an overflow.
 _YEARS = range(1900, 2200)
-
 _UNITS = {"day": DAY, "hour": timedelta(hours=1), "minute": timedelta(minutes=1)}
+
 # Tried from the largest on where the data spans no two complete days: no day has enough of any larger one.
 _FINER_BUCKETS = ("hour", "10 minutes", "5 minutes", "minute")
 _ENOUGH_BUCKETS = 7
+
 # What follows the newest event for so long is known all the same: an event of its last hour makes a day complete.
 _UNSEEN = timedelta(hours=1)
 
@@ -33,7 +34,7 @@ class TimeRange(NamedTuple):
         return f"[{format_instant(self.start)}, {format_instant(self.end)})"
 
 
-class DayHeld(NamedTuple):
+class EventDay(NamedTuple):
     """A day of which the master dataset holds events, with its first and last event time."""
 
     day: date
@@ -92,7 +93,7 @@ def check_range(asked: TimeRange, bucket: str) -> TimeRange:
     return asked
 
 
-def check_held(asked: TimeRange, days: Sequence[DayHeld]) -> tuple[str, ...]:
+def check_held(asked: TimeRange, days: Sequence[EventDay]) -> tuple[str, ...]:
     """Return what to say of a range that reaches past the data. Raises TimeRangeError where it is wholly outside."""
     first, last = days[0].first_at, days[-1].last_at
     held = f"{format_instant(first)} to {format_instant(last)}"
@@ -103,13 +104,13 @@ def check_held(asked: TimeRange, days: Sequence[DayHeld]) -> tuple[str, ...]:
     return ()
 
 
-def complete_days(days: Sequence[DayHeld]) -> list[date]:
+def complete_days(days: Sequence[EventDay]) -> list[date]:
     """Return the days held that are complete: an event of their last hour or of a later day has been seen."""
     newest = days[-1].last_at
     return [held.day for held in days if newest >= end_of(held.day) - _UNSEEN]
 
 
-def default_request(days: Sequence[DayHeld], length: int, bucket: str) -> Request:
+def default_request(days: Sequence[EventDay], length: int, bucket: str) -> Request:
     """Return the last `length` complete days; finer buckets over the newest data where these hold no two buckets.
 
     Raises TimeRangeError for days that are no whole number of buckets, and where a few minutes are all there is.
@@ -123,7 +124,7 @@ def default_request(days: Sequence[DayHeld], length: int, bucket: str) -> Reques
     return _finer_request(days[-1], bucket)
 
 
-def default_windows(days: Sequence[DayHeld], length: int) -> list[TimeRange]:
+def default_windows(days: Sequence[EventDay], length: int) -> list[TimeRange]:
     """Return every window of `length` days that ends at a complete day held and starts within the data."""
     first = start_of(days[0].day)
     ends = [end_of(day) for day in complete_days(days)]
@@ -157,7 +158,7 @@ def format_instant(instant: datetime) -> str:
     return utc.strftime("%Y-%m-%d") if utc.time() == time(0) else utc.strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _finer_request(newest: DayHeld, bucket: str) -> Request:
+def _finer_request(newest: EventDay, bucket: str) -> Request:
     for finer in (bucket, *_FINER_BUCKETS):
         size = parse_bucket(finer)
         start, end = floor_to_bucket(newest.first_at, size), floor_to_bucket(newest.last_at, size)

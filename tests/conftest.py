@@ -11,27 +11,23 @@ import hypothesis
 import pytest
 from all_jobs import run_all_jobs
 from api_server import running_server
-from helpers import all_tables, send
+from helpers import REAL_DATA, NewSettings, all_tables, send
 from pyspark.sql import SparkSession
 
-from lambda_spark.broker import running_broker
-from lambda_spark.daemons import becomes_true
-from lambda_spark.kafka import ensure_topic
-from lambda_spark.replay import replay
-from lambda_spark.session import get_spark
-from lambda_spark.settings import PROJECT_ROOT, Settings, load_settings
-from lambda_spark.synthetic import write_month
+from lambda_spark.delta.session import get_spark
+from lambda_spark.kafka.client import ensure_topic
+from lambda_spark.local.broker import running_broker
+from lambda_spark.local.daemons import becomes_true
+from lambda_spark.local.synthetic import write_month
+from lambda_spark.replay.replay import replay
+from lambda_spark.settings import Settings, load_settings
 
 # How long an example takes says nothing on a machine that does other things too.
 hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
 
-REAL_DATA = PROJECT_ROOT.parent / "shared" / "data"
-
 # The fixtures of the page's tests.
 pytest_plugins = ["browser"]
-
-NewSettings = Callable[..., Settings]
 
 
 @pytest.fixture(scope="session")

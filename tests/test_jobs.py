@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from lambda_spark.checkpoints import received_count
-from lambda_spark.counts import speed_checkpoint
-from lambda_spark.replay import replay
+from lambda_spark.local.synthetic import write_month
+from lambda_spark.replay.replay import replay
 from lambda_spark.settings import PROJECT_ROOT, Settings
-from lambda_spark.synthetic import write_month
+from lambda_spark.speed.checkpoints import received_count, speed_checkpoint
 
 JOBS = sorted(path.name for path in (PROJECT_ROOT / "jobs").glob("*.py"))
 BIN = Path(sys.executable).parent

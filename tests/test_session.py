@@ -5,8 +5,8 @@ import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lambda_spark.install import spark_home
-from lambda_spark.java import JAVA
+from lambda_spark.local.install import spark_home
+from lambda_spark.local.java import JAVA
 from lambda_spark.settings import PROJECT_ROOT
 
 ENVIRONMENT = PROJECT_ROOT / ".venv" / "bin"

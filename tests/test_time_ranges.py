@@ -6,7 +6,7 @@ import pytest
 
 from lambda_spark.errors import TimeRangeError
 from lambda_spark.time_ranges import (
-    DayHeld,
+    EventDay,
     Request,
     TimeRange,
     bucket_name,
@@ -31,11 +31,11 @@ def over(start: str, end: str) -> TimeRange:
     return TimeRange(at(start), at(end))
 
 
-def held(day: str, first: str = "00:00:00", last: str = "23:59:59") -> DayHeld:
-    return DayHeld(date.fromisoformat(day), at(f"{day} {first}"), at(f"{day} {last}"))
+def held(day: str, first: str = "00:00:00", last: str = "23:59:59") -> EventDay:
+    return EventDay(date.fromisoformat(day), at(f"{day} {first}"), at(f"{day} {last}"))
 
 
-def days(month: str, first: int, last: int) -> list[DayHeld]:
+def days(month: str, first: int, last: int) -> list[EventDay]:
     return [held(f"{month}-{day:02}") for day in range(first, last + 1)]
 
 

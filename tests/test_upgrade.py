@@ -7,19 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 from all_jobs import run_batch_jobs
-from conftest import NewSettings
-from helpers import contents, expected_lists, lists_of, random_events, send, shop_days
+from helpers import NewSettings, contents, expected_lists, lists_of, random_events, send, shop_days
 from pyspark import cloudpickle
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.stateful_processor import StatefulProcessorHandle
 
-from lambda_spark import brand_state, identity, pipelines, spark_tables
-from lambda_spark.counts import speed_checkpoint
-from lambda_spark.errors import StreamError
-from lambda_spark.kafka import ensure_topic
-from lambda_spark.merging import merge_brand_lists
-from lambda_spark.settings import Settings
-from lambda_spark.tables import (
+from lambda_spark import pipelines
+from lambda_spark.delta import commits
+from lambda_spark.delta.tables import (
     EVENTS,
     PRODUCT_ACTIVITY,
     RECENT_BRANDS,
@@ -29,6 +24,13 @@ from lambda_spark.tables import (
     USER_BRANDS,
     Table,
 )
+from lambda_spark.errors import StreamError
+from lambda_spark.history.merging import merge_brand_lists
+from lambda_spark.kafka.client import ensure_topic
+from lambda_spark.serving import verification
+from lambda_spark.settings import Settings
+from lambda_spark.speed import state
+from lambda_spark.speed.checkpoints import speed_checkpoint
 
 pytestmark = pytest.mark.fault("tables of the first version, a new field")
 
@@ -72,7 +74,7 @@ def test_a_state_that_was_moved_is_made_anew_and_the_lambda_identity_holds(
     with pytest.raises(StreamError, match=r"/_checkpoints/speed/state/.* is missing.*--rebuild-from-master"):
         pipelines.speed_stream(spark, roots.upgraded, available_now=True)
     pipelines.speed_stream(spark, roots.upgraded, available_now=True, rebuild=True)
-    found = identity.check_identity(spark, roots.upgraded)
+    found = verification.check_identity(spark, roots.upgraded)
     assert [difference.row_count > 0 and difference.is_none for difference in found] == [True, True]
 
 
@@ -85,7 +87,7 @@ def rows_of(settings: Settings, table: Table) -> dict[str, int]:
     return contents(settings.data_root, table, ["rejected_at"] if table == REJECTED_EVENTS else [])
 
 
-class LaterRecentBrands(brand_state.RecentBrands):
+class LaterRecentBrands(state.RecentBrands):
     """As a later version might be: its state has one more field."""
 
     def init(self, handle: StatefulProcessorHandle) -> None:
@@ -102,11 +104,11 @@ def test_a_state_with_one_more_field_goes_on(
     pipelines.speed_stream(spark, settings, available_now=True)
     # Spark's workers do not find this file.
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    monkeypatch.setattr(brand_state, "RecentBrands", LaterRecentBrands)
+    monkeypatch.setattr(state, "RecentBrands", LaterRecentBrands)
     send(settings.kafka, second)
     assert pipelines.speed_stream(spark, settings, available_now=True) == 60
-    state = spark.read.format("statestore").option("stateVarName", "sightings")
-    rows = state.load(str(speed_checkpoint(settings.data_root))).collect()
+    stored = spark.read.format("statestore").option("stateVarName", "sightings")
+    rows = stored.load(str(speed_checkpoint(settings.data_root))).collect()
     assert {row.value.note for row in rows} == {"noted"}
-    lists = merge_brand_lists([spark_tables.read(spark, settings.data_root, RECENT_BRANDS)], 5)
+    lists = merge_brand_lists([commits.read(spark, settings.data_root, RECENT_BRANDS)], 5)
     assert lists_of(lists) == expected_lists(first + second, 5)

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from lambda_spark import cli
 from lambda_spark.api.app import create_app
-from lambda_spark.api.protocol import BoundedProtocol
+from lambda_spark.api.middleware import BoundedProtocol
 from lambda_spark.errors import SettingsError
 from lambda_spark.settings import ServeSettings
 

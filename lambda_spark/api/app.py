@@ -1,27 +1,33 @@
-"""The application: everything that the server is made of, put together."""
+"""The application: everything that the server is made of, put together.
+
+The API's description: what FastAPI makes of the routes, with problems, the token and examples as they are.
+"""
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from importlib.resources import files
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 
-from lambda_spark import parsing
-from lambda_spark.api import health, metrics, openapi, page, problems, product_routes, pulse, user_routes
-from lambda_spark.api.guard import Guard
-from lambda_spark.api.keeper import Keeper
-from lambda_spark.api.pulse import Pulse
-from lambda_spark.api.shell import Shell
-from lambda_spark.api.status import Status
+from lambda_spark import engine
+from lambda_spark.api import problems
+from lambda_spark.api.middleware import Guard, ResponseHeaders
+from lambda_spark.api.problems import MEDIA_TYPE
+from lambda_spark.api.routes import operations, products, status, users
 from lambda_spark.api.topic import TopicWatch
+from lambda_spark.api.view_cache import ViewCache
 from lambda_spark.errors import SettingsError
 from lambda_spark.settings import Settings
 
 # What is measured is at /metrics; FastAPI would look for OpenTelemetry's providers at each request.
 _NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+
 _DESCRIPTION = """
 What trends in a shop, and what is recommended to its users, as both layers know it now. Ids are texts, since JavaScript
 rounds long numbers; instants are UTC; ranges are half open. What goes wrong is a problem of RFC 9457.
@@ -40,7 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
             "or leave the host at 127.0.0.1."
         )
     # Elsewhere DuckDB has one thread, since Spark runs a task per core.
-    parsing.connect().execute(f"SET threads TO {os.cpu_count() or 1}")
+    engine.connect().execute(f"SET threads TO {os.cpu_count() or 1}")
     app = FastAPI(
         title="lambda-spark",
         description=_DESCRIPTION,
@@ -50,18 +56,19 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_life,
         telemetry=_NO_TELEMETRY,
     )
-    keeper, topic = Keeper(settings), TopicWatch(settings.kafka)
-    status, counted = Status(keeper, topic), metrics.Metrics()
-    beat = Pulse(status, topic)
-    counted.registry.register(metrics.PipelineCollector(status, keeper, beat))
-    app.state.keeper, app.state.topic, app.state.status = keeper, topic, status
+    keeper, topic = ViewCache(settings), TopicWatch(settings.kafka)
+    pipeline_status, counted = status.Status(keeper, topic), operations.Metrics()
+    beat = status.StatusFeed(pipeline_status, topic)
+    counted.registry.register(operations.PipelineCollector(pipeline_status, keeper, beat))
+    app.state.keeper, app.state.topic, app.state.status = keeper, topic, pipeline_status
     app.state.pulse, app.state.metrics = beat, counted
-    for part in (user_routes, product_routes, pulse, health, metrics):
+    routers = (users.router, products.router, status.router, operations.health_router, operations.metrics_router)
+    for router in routers:
         # Included as a router, its routes would be gone through twice for each request.
-        app.router.routes.extend(part.router.routes)
-    page.install(app)
+        app.router.routes.extend(router.routes)
+    operations.install(app)
     problems.install(app)
-    openapi.install(app, serve.token is not None)
+    install(app, serve.token is not None)
     # The last one added is the first that a request comes to; what a browser asks ahead of a request has no token.
     app.add_middleware(Guard, settings=serve)
     if serve.cors_origins:
@@ -71,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
             allow_headers=["Authorization"],
             expose_headers=["Retry-After"],
         )
-    app.add_middleware(Shell, metrics=counted)
+    app.add_middleware(ResponseHeaders, metrics=counted)
     return app
 
 
@@ -88,3 +95,36 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
         await beat
     app.state.keeper.stop()
     app.state.topic.stop()
+
+
+_EXAMPLES = files("lambda_spark.api").joinpath("examples.json")
+_SCHEME = {"token": {"type": "http", "scheme": "bearer"}}
+_OPEN = ("/health/live", "/health/ready")
+
+
+def install(app: FastAPI, has_token: bool) -> None:
+    """Have the application describe itself in this way."""
+    describe = app.openapi
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            _complete(describe(), has_token)
+        return describe()
+
+    app.openapi = described  # type: ignore[method-assign]
+
+
+def _complete(description: dict[str, Any], has_token: bool) -> None:
+    """Say that problems are of their own media type, where a token is needed, and what an answer looks like."""
+    examples = json.loads(_EXAMPLES.read_bytes())
+    if has_token:
+        description["components"]["securitySchemes"] = _SCHEME
+    for path, methods in description["paths"].items():
+        operation = methods["get"]
+        if has_token and path not in _OPEN:
+            operation["security"] = [{name: [] for name in _SCHEME}]
+        for code, response in operation["responses"].items():
+            if code != "200":
+                response["content"] = {MEDIA_TYPE: next(iter(response["content"].values()))}
+        if path in examples:
+            operation["responses"]["200"]["content"]["application/json"]["example"] = examples[path]

@@ -1,15 +1,18 @@
-"""Everything that goes wrong, as application/problem+json (RFC 9457) that names the field, its value and the remedy."""
+"""Answers as JSON: instants in UTC that end in Z, ids as text, since JavaScript rounds the 19 digits that some have.
+
+Everything that goes wrong, as application/problem+json (RFC 9457) that names the field, its value and the remedy.
+"""
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
-from lambda_spark.api.json_response import render
 from lambda_spark.errors import (
     LambdaSparkError,
     NotComputedError,
@@ -18,6 +21,19 @@ from lambda_spark.errors import (
     UnknownProductError,
     UnknownUserError,
 )
+
+_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_SERIALIZE_NUMPY
+
+
+def render(content: object, status: int = 200, media_type: str = "application/json") -> Response:
+    """Return the response with that content."""
+    return Response(dump(content), status, media_type=media_type)
+
+
+def dump(content: object) -> bytes:
+    """Return the content as JSON."""
+    return orjson.dumps(content, option=_OPTIONS)
+
 
 MEDIA_TYPE = "application/problem+json"
 _MOST_CHARACTERS = 200
@@ -42,6 +58,7 @@ _REMEDIES = {
     "expected": "Give one of {}.",
     "remedy": "{}",
 }
+
 _WHOLE = "Give a whole number."
 _REMEDIES_BY_TYPE = {"int_parsing": _WHOLE, "int_parsing_size": _WHOLE, "bool_parsing": "Give true or false."}
 

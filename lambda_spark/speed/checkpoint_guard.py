@@ -1,0 +1,162 @@
+"""Before a stream starts on a checkpoint: is it alone there, is the checkpoint whole, is the topic still the same one.
+
+Where it is lost, a new one is made from what the tables say (lambda_spark.seeding).
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
+
+from lambda_spark.delta import tables
+from lambda_spark.delta.coverage import is_covered_by, offsets_of, topic_id_of, topic_of
+from lambda_spark.delta.storage import exclusive_lock, file_names, is_file, read_file
+from lambda_spark.delta.tables import Table
+from lambda_spark.errors import StreamError
+from lambda_spark.kafka.client import TopicContent, read_content
+from lambda_spark.kafka.source import damaged, lossy, not_alone, sentence_of
+from lambda_spark.schemas import Offsets
+from lambda_spark.settings import KafkaSettings
+from lambda_spark.speed.checkpoint_rebuild import CheckpointStart
+from lambda_spark.speed.checkpoints import (
+    batch_offsets,
+    create_checkpoint,
+    first_offsets,
+    reached_offsets,
+    read_topic,
+    read_topic_id,
+    record_loss,
+    write_topic_id,
+)
+
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def guarded_checkpoint(
+    kafka: KafkaSettings, root: str, checkpoint: str, log: Table, make_seed: Callable[[], CheckpointStart] | None = None
+) -> Iterator[None]:
+    """Let a stream run on its checkpoint, or on a new one, where it is told how to make that.
+
+    `log` is the table whose commits say how far the stream is. Raises BrokerError where there is no such topic,
+    StreamError where the stream must not start or go on.
+    """
+    with exclusive_lock(checkpoint, StreamError(not_alone(checkpoint))):
+        if make_seed is None:
+            _check_files(root, checkpoint, log)
+        content = read_content(kafka)
+        if make_seed is not None:
+            _begin_anew(content, kafka, root, checkpoint, log, make_seed)
+        _check_topic(content, checkpoint, read_topic(checkpoint), read_topic_id(checkpoint))
+        _check_offsets(content, checkpoint, _planned(checkpoint))
+        write_topic_id(checkpoint, content.topic.id)
+        reached = reached_offsets(checkpoint) or first_offsets(checkpoint)
+        if lost := _count_lost(content, kafka, reached):
+            _log.warning("The topic %s has lost %s messages before they were read; going on.", kafka.topic, f"{lost:,}")
+            record_loss(checkpoint, reached, content.first)
+        try:
+            yield
+        except (PySparkException, Py4JError) as error:
+            if sentence := sentence_of(str(error), kafka, checkpoint):
+                raise StreamError(sentence) from error
+            raise
+
+
+def _check_files(root: str, checkpoint: str, log: Table) -> None:
+    """Read the files that tell where to go on, as Spark will, and compare them with the table."""
+    offsets, commits = _numbers(f"{checkpoint}/offsets"), _numbers(f"{checkpoint}/commits")
+    # Batches are planned one ahead of those completed, and the files of both are kept for as long.
+    newest = max([*offsets, *commits], default=-1)
+    needed = [name for name in ("metadata", "sources/0/0") if newest >= 0 or is_file(f"{checkpoint}/{name}")]
+    needed += [f"offsets/{newest}"] if newest >= 0 else []
+    needed += [f"offsets/{max(commits)}", f"commits/{max(commits)}"] if commits else []
+    if newest - 1 in offsets or (newest > 0 and newest not in commits):
+        needed += [f"offsets/{newest - 1}", f"commits/{newest - 1}"]
+    for name in needed:
+        if not _is_whole(f"{checkpoint}/{name}"):
+            raise StreamError(damaged(f"The checkpoint's file {checkpoint}/{name}"))
+    lineage = tables.lineage_of(root, log)
+    if not is_covered_by(offsets_of(lineage, topic_of(lineage) or ""), _planned(checkpoint)):
+        raise StreamError(damaged(f"Of the checkpoint {checkpoint}, what belongs to the newest rows of {log.name}"))
+
+
+def _begin_anew(
+    content: TopicContent,
+    kafka: KafkaSettings,
+    root: str,
+    checkpoint: str,
+    log: Table,
+    make_seed: Callable[[], CheckpointStart],
+) -> None:
+    """Make a new checkpoint once it is certain that the topic has all that comes after what is stored."""
+    lineage = tables.lineage_of(root, log)
+    _check_topic(content, checkpoint, topic_of(lineage), topic_id_of(lineage))
+    seed = make_seed()
+    # Spark asks for all partitions.
+    start = content.first | seed.start
+    _check_offsets(content, checkpoint, start)
+    _count_lost(content, kafka, start)
+    create_checkpoint(checkpoint, kafka.topic, start, seed.received)
+
+
+def _numbers(folder: str) -> list[int]:
+    return [int(name) for name in file_names(folder) if name.isdigit()]
+
+
+def _is_whole(file: str) -> bool:
+    """Say whether the file is there and its last line is a JSON object, as that of each log of a checkpoint is."""
+    try:
+        last_line = (read_file(file) or b"").decode().strip().splitlines()[-1]
+        return isinstance(json.loads(last_line[last_line.index("{") :]), dict)
+    except (ValueError, IndexError):
+        return False
+
+
+def _check_topic(content: TopicContent, checkpoint: str, begun: str | None, begun_id: str | None) -> None:
+    """Compare the topic with the one that was begun, by name and id; what was not kept is None."""
+    topic = content.topic
+    if begun not in (None, topic.name):
+        raise StreamError(
+            f"The checkpoint {checkpoint} is of the topic {begun}, not of {topic.name}: go on with --topic {begun}, "
+            f"or read {topic.name} into tables of its own with --data-root."
+        )
+    if begun_id not in (None, topic.id):
+        raise StreamError(f"The topic {topic.name} is not the one the checkpoint {checkpoint} was made for: {_REMADE}.")
+
+
+def _check_offsets(content: TopicContent, checkpoint: str, offsets: Offsets) -> None:
+    """See that the topic reaches as far as what was read of it."""
+    topic = content.topic
+    if missing := offsets.keys() - content.end.keys():
+        raise StreamError(
+            f"The checkpoint {checkpoint} knows partition {max(missing)} of the topic {topic.name}, which has "
+            f"{topic.partitions} partitions now: {_REMADE}."
+        )
+    for partition, offset in offsets.items():
+        if offset > content.end[partition]:
+            raise StreamError(
+                f"The topic {topic.name} ends at offset {content.end[partition]} of partition {partition}, before "
+                f"offset {offset} of the checkpoint {checkpoint}: {_REMADE}."
+            )
+
+
+_REMADE = (
+    "it was deleted and made again, and its offsets would be taken for those that are stored, so read it into tables "
+    "of its own with --data-root"
+)
+
+
+def _planned(checkpoint: str) -> Offsets:
+    """Return where the newest micro-batch ends, whether it was completed or not."""
+    return batch_offsets(checkpoint, max(_numbers(f"{checkpoint}/offsets"), default=-1))
+
+
+def _count_lost(content: TopicContent, kafka: KafkaSettings, reached: Offsets) -> int:
+    """Count what the topic has lost of what comes after the offsets. Raises StreamError unless that is to be passed."""
+    lost = sum(max(0, content.first[partition] - offset) for partition, offset in reached.items())
+    if lost and kafka.on_data_loss == "fail":
+        raise StreamError(lossy(kafka, f"{lost:,} messages"))
+    return lost

@@ -1,0 +1,277 @@
+"""The API answers as the jobs do: the same rows for the same question, whichever layer has them."""
+
+import random
+import shutil
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable
+from fastapi.testclient import TestClient
+from helpers import NewSettings, event, send, shop_days
+from pyspark.sql import SparkSession
+
+from lambda_spark import pipelines
+from lambda_spark.api.app import create_app
+from lambda_spark.api.routes.users import recommendation_rows
+from lambda_spark.api.view_cache import ViewCache
+from lambda_spark.batch import product_activity
+from lambda_spark.batch.bucket_counts import known_counts
+from lambda_spark.batch.trends import compute_trends
+from lambda_spark.delta.parquet_files import as_map_in_arrow
+from lambda_spark.schemas import RECOMMENDATIONS
+from lambda_spark.serving import recommender
+from lambda_spark.serving.snapshot import open_live
+from lambda_spark.settings import Settings
+from lambda_spark.time_ranges import TimeRange, parse_instant
+
+UTC = timezone.utc
+# As of a moment past all events: everything that is known.
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
+RULES = {"trends": {"min_events": 3, "smoothing": 1.0}, "recommendations": {"per_brand": 2}}
+
+NAMES = ("rank", "product_id", "brand_position", "trend_rank")
+Rows = list[tuple[Any, ...]]
+
+
+def by_job(
+    spark: SparkSession, settings: Settings, as_of: datetime, asked: TimeRange | None = None, users: list[int] = ()
+) -> dict[int, Rows]:
+    """Return what jobs/recommend.py would store, as (rank, product, position, trend rank) by user."""
+    knowledge = recommender.open_snapshot(settings.data_root)
+    question = recommender.plan_query(settings, knowledge, asked, as_of, users)
+    brands, make_rows = recommender.recommended(spark, settings, question, knowledge)
+    found: dict[int, Rows] = {}
+    for row in brands.mapInArrow(as_map_in_arrow(make_rows), RECOMMENDATIONS).orderBy("user_id", "rank").collect():
+        values = (row.rank, str(row.product_id), row.brand_position, row.trend_rank)
+        found.setdefault(row.user_id, []).append(values)
+    return found
+
+
+def by_api(client: TestClient, user_id: int, **parameters: str) -> Rows:
+    """Return the same from a request."""
+    answer = client.get(f"/v1/users/{user_id}/recommendations", params=parameters)
+    assert answer.status_code == 200, answer.text
+    return [tuple(row[name] for name in NAMES) for row in answer.json()["recommendations"]]
+
+
+def client_of(settings: Settings) -> TestClient:
+    return TestClient(create_app(settings), base_url="http://localhost")
+
+
+def keeper_of(client: TestClient) -> ViewCache:
+    keeper: ViewCache = client.app.state.keeper  # type: ignore[attr-defined]
+    return keeper
+
+
+def catch_up(client: TestClient) -> None:
+    """Look at the tables once, as the server does all the time."""
+    keeper_of(client).follow()
+    keeper_of(client).renew()
+
+
+# --- a finished run
+
+
+@pytest.fixture(scope="module")
+def shop(reference: Settings, new_settings: NewSettings) -> Settings:
+    """Return the settings of a copy of the finished run, without its trends, by a rule that finds many of them."""
+    settings = new_settings(kafka=reference.kafka.model_dump(), **RULES)
+    for name in ("events", "product_activity", "user_brands", "recent_brands", "live_activity"):
+        shutil.copytree(f"{reference.data_root}/{name}", f"{settings.data_root}/{name}")
+    return settings
+
+
+@pytest.fixture(scope="module")
+def finished(shop: Settings) -> TestClient:
+    return client_of(shop)
+
+
+def test_thousands_of_users_are_answered_as_by_the_job(
+    spark: SparkSession, shop: Settings, finished: TestClient
+) -> None:
+    expected, keeper = by_job(spark, shop, LATER), keeper_of(finished)
+    window, count = keeper.default, shop.recommendations.per_user
+    users = keeper.users.recent_users(10_000)
+    assert len(users) > 2_000
+    assert sum(map(len, expected.values())) > 5_000
+    found = {
+        user: [
+            tuple(row[name] for name in NAMES)
+            for row in recommendation_rows(keeper, window, user, brands, count, False)
+        ]
+        for user in users
+        if (brands := keeper.users.find(user))
+    }
+    assert {user: rows for user, rows in found.items() if rows} == expected
+    some = random.Random(3).sample(users, 50)
+    assert [by_api(finished, user) for user in some] == [expected.get(user, []) for user in some]
+
+
+def test_parameters_that_are_left_out_are_answered_as_the_same_given(finished: TestClient) -> None:
+    keeper = keeper_of(finished)
+    for user in keeper.users.recent_users(20):
+        path, count = f"/v1/users/{user}/recommendations", keeper.settings.recommendations.per_user
+        assert finished.get(path).json() == finished.get(path, params={"n": count, "fallback": False}).json()
+
+
+@pytest.mark.parametrize("user", ["x", "1.0", "٣", "-", "9" * 19, "1" * 400])
+def test_what_is_no_id_is_refused_with_and_without_parameters(finished: TestClient, user: str) -> None:
+    for query in ("", "?n=3"):
+        answer = finished.get(f"/v1/users/{user}/recommendations{query}")
+        assert (answer.status_code, answer.json()["field"]) == (422, "user_id")
+
+
+@pytest.mark.parametrize("as_of", [None, datetime(2019, 11, 19, 11, 30, tzinfo=UTC)])
+def test_a_range_is_answered_as_of_its_end_or_of_any_moment(
+    spark: SparkSession, shop: Settings, finished: TestClient, as_of: datetime | None
+) -> None:
+    asked = TimeRange(datetime(2019, 11, 13, tzinfo=UTC), datetime(2019, 11, 20, tzinfo=UTC))
+    some = random.Random(4).sample(keeper_of(finished).users.recent_users(10_000), 400)
+    expected = by_job(spark, shop, as_of or asked.end, asked)
+    users = [user for user in some if user in expected][:40]
+    moment = {"as_of": as_of.isoformat()} if as_of else {}
+    for user in users:
+        assert by_api(finished, user, **{"from": "2019-11-13", "to": "2019-11-20"}, **moment) == expected[user]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "bucket"),
+    [
+        ("2019-11-20", "2019-11-27", "day"),
+        ("2019-11-20T12:00:00", "2019-11-22", "hour"),
+        ("2019-11-29", "2019-12-04", "day"),
+    ],
+)
+def test_any_range_has_the_trends_that_the_batch_layer_computes(
+    spark: SparkSession, shop: Settings, finished: TestClient, start: str, end: str, bucket: str
+) -> None:
+    answer = finished.get("/v1/trends", params={"from": start, "to": end, "bucket": bucket, "top": "100"}).json()
+    window = TimeRange(parse_instant(start), parse_instant(end))
+    known = known_counts(shop.data_root, open_live(shop.data_root))
+    rule = shop.trends.model_copy(update={"top": 100})
+    rows = compute_trends(product_activity.counter(spark), shop.data_root, rule, [window], bucket, known).to_pylist()
+    assert rows
+    assert [trend["product_id"] for trend in answer["trends"]] == [str(row["product_id"]) for row in rows]
+    for trend, row in zip(answer["trends"], rows, strict=True):
+        assert trend["buckets"] == [each["event_count"] for each in row["buckets"]]
+        for name in ("rank", "brand", "event_count", "user_count", "total_pct_increase", "is_new", "confidence"):
+            assert trend[name] == row[name]
+        assert trend["trend_score"] == pytest.approx(row["trend_score"], nan_ok=True)
+    assert [parse_instant(at) for at in answer["bucket_starts"]] == [each["bucket_at"] for each in rows[0]["buckets"]]
+    assert bool(answer["notes"]) == (end == "2019-12-04")
+
+
+def test_a_ranking_rule_ranks_the_same_counts_another_way(finished: TestClient) -> None:
+    ranked = {
+        rule: [trend[rule] for trend in finished.get("/v1/trends", params={"rank_by": rule}).json()["trends"]]
+        for rule in ("trend_score", "total_pct_increase")
+    }
+    for values in ranked.values():
+        present = [value for value in values if value is not None]
+        assert present == sorted(present, reverse=True)
+    by_events = finished.get("/v1/trends", params={"rank_by": "events", "top": "5"}).json()["trends"]
+    assert [trend["event_count"] for trend in by_events] == sorted((t["event_count"] for t in by_events), reverse=True)
+    assert len(by_events) == 5
+
+
+@pytest.mark.parametrize("bucket", ["day", "6 hours"])
+def test_a_product_has_its_buckets_and_the_shop_s(shop: Settings, finished: TestClient, bucket: str) -> None:
+    product_id = finished.get("/v1/trends", params={"top": "1"}).json()["trends"][0]["product_id"]
+    asked = {"from": "2019-11-24", "to": "2019-12-01", "bucket": bucket}
+    answer = finished.get(f"/v1/products/{product_id}", params=asked).json()
+    events = DeltaTable(f"{shop.data_root}/events").to_pyarrow_table().to_pylist()
+    size = timedelta(days=1) if bucket == "day" else timedelta(hours=6)
+    first = datetime(2019, 11, 24, tzinfo=UTC)
+    shop_counts, views, users = Counter(), Counter(), set()
+    for row in events:
+        place = (row["event_time"] - first) // size
+        if row["event_time"] >= first:
+            shop_counts[place] += 1
+            if str(row["product_id"]) == product_id:
+                views[place] += row["event_type"] == "view"
+                users.add((place, row["user_id"]))
+    places = range(len(answer["bucket_starts"]))
+    assert answer["shop"] == [shop_counts[place] for place in places]
+    assert [counts["view_count"] for counts in answer["buckets"]] == [views[place] for place in places]
+    assert sum(counts["user_count"] for counts in answer["buckets"]) == len(users)
+
+
+# --- a running one
+
+
+@pytest.fixture
+def running(spark: SparkSession, new_run: NewSettings) -> tuple[Settings, TestClient]:
+    """Return a shop whose first four days both layers have, and a server over it."""
+    settings = new_run(**RULES)
+    send(settings.kafka, shop_days(range(1, 5)))
+    pipelines.ingest_topic(spark, settings, available_now=True)
+    pipelines.speed_stream(spark, settings, available_now=True)
+    return settings, client_of(settings)
+
+
+def test_what_the_speed_layer_takes_in_is_answered_at_once_and_as_by_the_job(
+    spark: SparkSession, running: tuple[Settings, TestClient]
+) -> None:
+    settings, client = running
+    before = by_job(spark, settings, LATER)
+    assert {user: by_api(client, user) for user in range(1, 6)} == before
+    # User 1 buys what came first, and meets a new brand; user 9 comes; all after the days of the window.
+    first = next(row for row in before[1])
+    send(
+        settings.kafka,
+        [
+            event("2020-03-04 23:59:00", 1, int(first[1]), event_type="purchase"),
+            event("2020-03-05 00:10:00", 1, 77, brand="neu"),
+            event("2020-03-05 00:20:00", 9, 1),
+        ],
+    )
+    pipelines.speed_stream(spark, settings, available_now=True)
+    catch_up(client)
+    assert client.get("/v1/users/1/brands").json()["brands"][0] == {
+        "position": 1,
+        "brand": "neu",
+        "last_seen_at": "2020-03-05T00:10:00Z",
+    }
+    now = by_job(spark, settings, LATER)
+    assert {user: by_api(client, user) for user in (1, 2, 3, 4, 5, 9)} == now
+    assert first[1] not in [row[1] for row in now[1]]
+    assert now[9]
+
+
+def test_a_purchase_is_left_out_before_anything_is_read_anew(
+    spark: SparkSession, running: tuple[Settings, TestClient]
+) -> None:
+    settings, client = running
+    answer, status = client.get("/v1/users/1/recommendations").json(), client.get("/v1/status").json()
+    assert answer["batch_upto"] == answer["speed_upto"] == "2020-03-04T23:30:00Z"
+    assert status["batch"]["received"] == status["batch"]["stored"] == status["speed"]["received"] > 0
+    bought = by_api(client, 1)[0][1]
+    send(settings.kafka, [event("2020-03-04 23:59:00", 1, int(bought), event_type="purchase")])
+    pipelines.speed_stream(spark, settings, available_now=True)
+    keeper_of(client).follow()
+    assert bought not in [row[1] for row in by_api(client, 1)]
+    assert by_api(client, 2)
+
+
+def test_new_batch_views_and_a_realtime_view_made_anew_are_taken_up(
+    spark: SparkSession, running: tuple[Settings, TestClient]
+) -> None:
+    settings, client = running
+    lists = {user: client.get(f"/v1/users/{user}/brands").json()["brands"] for user in range(1, 6)}
+    pipelines.batch_trends(spark, settings)
+    pipelines.batch_brands(spark, settings)
+    send(settings.kafka, [event("2020-03-05 00:10:00", 1, 77, brand="neu")])
+    # Drops what the batch views cover.
+    pipelines.speed_stream(spark, settings, available_now=True)
+    catch_up(client)
+    now = {user: client.get(f"/v1/users/{user}/brands").json()["brands"] for user in range(1, 6)}
+    assert [each["brand"] for each in now[1]] == ["neu", *(each["brand"] for each in lists[1])]
+    assert {user: now[user] for user in range(2, 6)} == {user: lists[user] for user in range(2, 6)}
+    for name in ("recent_brands", "live_activity"):
+        shutil.rmtree(f"{settings.data_root}/{name}")
+    pipelines.speed_stream(spark, settings, available_now=True)
+    catch_up(client)
+    assert {user: client.get(f"/v1/users/{user}/brands").json()["brands"] for user in range(1, 6)} == now
+    assert {user: by_api(client, user) for user in range(1, 6)} == by_job(spark, settings, LATER)
