@@ -101,7 +101,7 @@ def test_a_stream_that_has_waited_for_too_long_says_so(
 
     ingest = own.ingest.model_copy(update={"trigger": "1 second"})
     with pytest.raises(StreamError, match=r"was away for too long: see that it runs, then start the job again"):
-        pipelines.ingest_topic(spark, own.model_copy(update={"ingest": ingest}), available_now=False, watch=kill)
+        pipelines.ingest_topic(spark, own.model_copy(update={"ingest": ingest}), available_now=False, on_batch=kill)
     start_broker(own.kafka.bootstrap_servers, tmp_path / "broker")
     send(own.kafka, random_events(20, 2))
     pipelines.ingest_topic(spark, own, available_now=True)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
 from lambda_spark.delta.parquet_files import as_map_in_arrow
-from lambda_spark.recommendations.rule import RecommendationRule, candidates_of, recommend_to
+from lambda_spark.recommendations.rule import EXCLUDED_SQL, RecommendationRule, candidates_of, recommend_to
 from lambda_spark.schemas import RECOMMENDATIONS, USER_BRANDS
-from lambda_spark.serving.recommender import recommender
+from lambda_spark.serving.recommender import row_builder
 
 UTC = timezone.utc
 FROM, TO = datetime(2019, 11, 1, tzinfo=UTC), datetime(2019, 11, 8, tzinfo=UTC)
@@ -55,7 +55,8 @@ Products = dict[int, list[int]]
 
 
 def recommendations(trends: DataFrame, brands: DataFrame, events: DataFrame, rule: RecommendationRule) -> DataFrame:
-    recommend = as_map_in_arrow(recommender(trends, events, rule))
+    excluded = events.where(EXCLUDED_SQL[rule.leave_out]).select("user_id", "product_id").distinct().toArrow()
+    recommend = as_map_in_arrow(row_builder(trends.toArrow(), excluded, rule))
     return brands.select("user_id", "brands").mapInArrow(recommend, RECOMMENDATIONS)
 
 

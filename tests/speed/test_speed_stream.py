@@ -94,7 +94,7 @@ def test_a_stream_runs_until_sigterm_and_loses_nothing(
         if batch_id == 0:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    received = pipelines.speed_stream(spark, settings, available_now=False, watch=stop)
+    received = pipelines.speed_stream(spark, settings, available_now=False, on_batch=stop)
     received += pipelines.speed_stream(spark, settings, available_now=True)
     assert received == 122
     assert batches[0][0] == 0

@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, Row, SparkSession
 
-from lambda_spark.batch.bucket_counts import with_bucket_at
-from lambda_spark.batch.product_activity import bucket_activity, product_activity
+from lambda_spark.batch.bucket_counts import count_here, with_bucket_at
+from lambda_spark.batch.product_activity import product_activity
+from lambda_spark.batch.tasks import bucket_spans
 from lambda_spark.delta import event_log
 from lambda_spark.local.synthetic import planted_product_ids, write_month
 from lambda_spark.pipelines import ingest_files
@@ -425,7 +426,7 @@ def test_ten_minute_buckets_of_a_real_morning(
     size = parse_bucket("10 minutes")
     settings = new_settings()
     ingest_files(spark, settings, [path])
-    activity = bucket_activity(spark, event_log.event_files(settings.data_root), asked, size)
+    activity = spark.createDataFrame(count_here(bucket_spans(event_log.event_files(settings.data_root), asked, size)))
     rows = rank_windows(spark, activity, [asked], rule(top=10_000, min_events=3), size, "10 minutes").collect()
 
     events = pd.read_csv(path).dropna(subset=["user_session"])
