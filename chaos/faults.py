@@ -7,7 +7,7 @@ import psutil
 
 from chaos.pipeline import Running
 from lambda_spark.local.broker import PID_FILE, start_broker
-from lambda_spark.local.daemons import running_pid
+from lambda_spark.local.processes import running_pid
 
 # Kills, and says what; None where there was nothing to kill at that moment.
 Fault = Callable[[Running, Random], str | None]

@@ -16,8 +16,8 @@ from bench.stage import free_port
 from chaos.supervised import Supervised
 from lambda_spark.local import cluster
 from lambda_spark.local.broker import running_broker
-from lambda_spark.local.daemons import running_pid
 from lambda_spark.local.install import spark_submit
+from lambda_spark.local.processes import running_pid
 
 # Small ones, so that many micro-batches may be hit.
 _SMALL = {

@@ -18,8 +18,8 @@ from lambda_spark.errors import BrokerError, LambdaSparkError, SettingsError
 from lambda_spark.kafka import source
 from lambda_spark.kafka.client import check_topic, message_count
 from lambda_spark.kafka.security import client_options, spark_options
-from lambda_spark.local.broker import broker_of
-from lambda_spark.local.daemons import becomes_true
+from lambda_spark.local.broker import settings_broker
+from lambda_spark.local.processes import wait_until
 from lambda_spark.replay.bulk_replay import bulk_replay
 from lambda_spark.replay.replay import replay
 from lambda_spark.settings import PROJECT_ROOT, KafkaSettings, Settings, load_settings
@@ -62,7 +62,7 @@ def pipeline(
     """Return the settings under which events went through such a broker: by both replays and both streams."""
     settings = new_settings(kafka=login)
     folder = tmp_path_factory.mktemp("events")
-    with broker_of(settings) as started:
+    with settings_broker(settings) as started:
         assert not started
     assert replay(settings.kafka, [write_events(folder / "a.csv", random_events(60, 1))]).sent == 60
     assert bulk_replay(spark, settings.kafka, [write_events(folder / "b.csv", random_events(20, 2))]).sent == 20
@@ -76,7 +76,7 @@ def test_the_servers_client_gets_in_too(pipeline: Settings) -> None:
     watch = TopicWatch(pipeline.kafka)
     watch.start()
     try:
-        assert becomes_true(lambda: watch.message_count() == 80, 20)
+        assert wait_until(lambda: watch.message_count() == 80, 20)
     finally:
         watch.stop()
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from helpers import NewSettings, environment_of, random_events, send
 from pyspark.sql import SparkSession
-from test_broker import free_address
 
 from lambda_spark import pipelines
 from lambda_spark.delta import event_log, tables
@@ -18,7 +17,7 @@ from lambda_spark.errors import StreamError
 from lambda_spark.kafka import source
 from lambda_spark.kafka.client import ensure_topic
 from lambda_spark.local.broker import start_broker, stop_broker
-from lambda_spark.local.daemons import becomes_true, running_pid
+from lambda_spark.local.processes import free_address, running_pid, wait_until
 from lambda_spark.settings import PROJECT_ROOT, Settings
 from lambda_spark.speed.checkpoints import ingest_checkpoint, received_count, speed_checkpoint
 
@@ -42,7 +41,7 @@ def kill_broker(folder: Path) -> None:
     pid = running_pid(folder / "broker.pid")
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    assert becomes_true(lambda: running_pid(folder / "broker.pid") is None, 10)
+    assert wait_until(lambda: running_pid(folder / "broker.pid") is None, 10)
 
 
 def have_received(settings: Settings, count: int) -> bool:
@@ -61,13 +60,13 @@ def test_streams_wait_for_the_broker_with_one_word_and_go_on(own: Settings, tmp_
         with log.open("w") as output:
             streams.append(subprocess.Popen(command, env=environment, stdout=output, stderr=output))
     try:
-        assert becomes_true(lambda: have_received(own, 100), 120)
+        assert wait_until(lambda: have_received(own, 100), 120)
         kill_broker(tmp_path / "broker")
         time.sleep(seconds)
         start_broker(own.kafka.bootstrap_servers, tmp_path / "broker")
         send(own.kafka, random_events(50, 2))
-        assert becomes_true(lambda: have_received(own, 150), 60)
-        assert becomes_true(lambda: all("is back" in log.read_text() for log in logs.values()), 10)
+        assert wait_until(lambda: have_received(own, 150), 60)
+        assert wait_until(lambda: all("is back" in log.read_text() for log in logs.values()), 10)
         for stream in streams:
             stream.send_signal(signal.SIGTERM)
         assert [stream.wait(60) for stream in streams] == [0, 0]
@@ -78,7 +77,7 @@ def test_streams_wait_for_the_broker_with_one_word_and_go_on(own: Settings, tmp_
         said = log.read_text().split("Messages")[0].strip().splitlines()
         assert said == [
             f"No Kafka broker answers at {own.kafka.bootstrap_servers}: waiting until one does.",
-            f"The Kafka broker at {own.kafka.bootstrap_servers} is back: going on.",
+            f"The Kafka broker at {own.kafka.bootstrap_servers} is back: resuming.",
         ]
     rows = tables.read_arrow(own.data_root, tables.EVENTS, ["source_partition", "source_offset"]).to_pylist()
     assert len({tuple(row.values()) for row in rows}) == len(rows) == 150

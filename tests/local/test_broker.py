@@ -12,12 +12,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 
 from lambda_spark.errors import BrokerError
 from lambda_spark.local.broker import is_reachable, running_broker, start_broker, stop_broker
-
-
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+from lambda_spark.local.processes import free_address
 
 
 def create_topic(bootstrap: str, topic: str) -> None:
@@ -79,7 +74,7 @@ def test_a_port_that_something_else_holds_is_named(tmp_path: Path) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(BrokerError, match=f"Port {port} is taken by something that is no Kafka broker"):
+        with pytest.raises(BrokerError, match=f"Port {port} is taken by something that isn't a Kafka broker"):
             start_broker(f"127.0.0.1:{port}", tmp_path)
 
 

@@ -1,7 +1,6 @@
 """The jobs on a Spark standalone cluster, a master and two workers as processes of their own: as in local mode."""
 
 import site
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from helpers import NewSettings, all_tables, contents, run_job
 
 from lambda_spark.delta.tables import EVENTS
 from lambda_spark.local import cluster
+from lambda_spark.local.processes import free_port
 from lambda_spark.settings import PROJECT_ROOT, Settings
 
 ALL_JOBS = str(PROJECT_ROOT / "tests" / "support" / "all_jobs.py")
@@ -21,11 +21,7 @@ COORDINATES = ("source_topic", "source_partition", "source_offset", "source_file
 @pytest.fixture(scope="module")
 def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Yield the address of a cluster of the tests' own."""
-    with socket.socket() as one, socket.socket() as other:
-        ports = []
-        for probe in (one, other):
-            probe.bind((cluster.HOST, 0))
-            ports.append(probe.getsockname()[1])
+    ports = free_port(), free_port()
     directory = tmp_path_factory.mktemp("cluster")
     assert cluster.start_cluster(directory, *ports)
     try:

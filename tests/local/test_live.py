@@ -11,7 +11,7 @@ from helpers import event, send
 from live_run import LiveRun, live_run
 from playwright.sync_api import expect
 
-from lambda_spark.local.daemons import becomes_true
+from lambda_spark.local.processes import wait_until
 from lambda_spark.local.synthetic import write_month
 
 EVENTS = 4_000
@@ -29,8 +29,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRun]:
             counts = now["topic"]["message_count"], now["batch"]["stored"], now["speed"]["received"]
             return counts == (EVENTS, EVENTS, EVENTS) and now["speed"]["behind"] == 0
 
-        assert becomes_true(is_through, 90), status(run)
-        assert becomes_true(lambda: "All events are in the topic" in run.log.read_text(), 20)
+        assert wait_until(is_through, 90), status(run)
+        assert wait_until(lambda: "All events are in the topic" in run.log.read_text(), 20)
         yield run
 
 

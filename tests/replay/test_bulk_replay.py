@@ -102,7 +102,7 @@ def test_replays_that_are_stopped_and_killed_are_taken_up_until_each_file_is_the
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (130, "")
-    assert output == "Stopped. The same command goes on from here.\n"
+    assert output == "Stopped. The same command resumes here.\n"
     with half_done(kafka, month, second, "--bulk") as process:
         process.kill()
     done = run_job(kafka, month, second, "--bulk")

@@ -69,7 +69,7 @@ def test_a_replay_that_dies_after_some_messages_goes_on_with_the_others(
 ) -> None:
     send_all = reject_replay._send
 
-    def die(kafka: KafkaSettings, accepted: list[reject_replay.Accepted]) -> None:
+    def die(kafka: KafkaSettings, accepted: list[reject_replay.AcceptedReject]) -> None:
         send_all(kafka, accepted[:sent])
         raise OSError("pulled the plug")
 

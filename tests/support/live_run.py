@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from lambda_spark.local.daemons import becomes_true, running_pid
+from lambda_spark.local.processes import free_port, running_pid, wait_until
 from lambda_spark.settings import PROJECT_ROOT, KafkaSettings, load_settings
 
 _START_SECONDS, _STOP_SECONDS = 150, 60
@@ -38,7 +37,7 @@ class LiveRun(NamedTuple):
 @contextmanager
 def live_run(events: Path, data: Path, speed: float) -> Iterator[LiveRun]:
     """Run it over an event file until the replay has begun; end it after the block."""
-    ports = [_free_port(), _free_port()]
+    ports = [free_port(), free_port()]
     bootstrap, port = f"127.0.0.1:{ports[0]}", ports[1]
     surroundings = {
         **os.environ,
@@ -51,7 +50,7 @@ def live_run(events: Path, data: Path, speed: float) -> Iterator[LiveRun]:
     with log.open("w") as output:
         process = subprocess.Popen(command, env=surroundings, cwd=PROJECT_ROOT, stdout=output, stderr=output, text=True)
     try:
-        becomes_true(lambda: "Replaying" in log.read_text() or process.poll() is not None, _START_SECONDS)
+        wait_until(lambda: "Replaying" in log.read_text() or process.poll() is not None, _START_SECONDS)
         assert "Replaying" in log.read_text(), log.read_text()
         kafka = load_settings(kafka={"bootstrap_servers": bootstrap, "topic": f"shop-events-live-{process.pid}"}).kafka
         yield LiveRun(f"http://127.0.0.1:{port}", data / "runs" / "live", kafka, log, process)
@@ -59,9 +58,3 @@ def live_run(events: Path, data: Path, speed: float) -> Iterator[LiveRun]:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             process.wait(_STOP_SECONDS)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

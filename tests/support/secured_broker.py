@@ -8,11 +8,10 @@ from typing import NamedTuple
 
 from kafka import KafkaAdminClient
 from kafka.admin import UserScramCredentialUpsertion
-from test_broker import free_address
 
-from lambda_spark.local.broker import CLUSTER_ID, CONFIG, RUN, is_reachable
-from lambda_spark.local.daemons import becomes_true, start_daemon, stop_daemon
+from lambda_spark.local.broker import CLUSTER_ID, CONFIG, JAVA_COMMAND, is_reachable
 from lambda_spark.local.java import JAVA
+from lambda_spark.local.processes import free_address, start_daemon, stop_daemon, wait_until
 
 MECHANISM = "SCRAM-SHA-512"
 _KEYTOOL = [str(JAVA), "-m", "java.base/sun.security.tools.keytool.Main"]
@@ -47,10 +46,10 @@ ssl.keystore.type=PKCS12
 ssl.keystore.location={store}
 ssl.keystore.password=of-this-test
 """)
-    _run([*RUN, "kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config", str(config)])
-    start_daemon(folder / "broker.pid", lambda: [*RUN, "kafka.Kafka", str(config)])
+    _run([*JAVA_COMMAND, "kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config", str(config)])
+    start_daemon(folder / "broker.pid", lambda: [*JAVA_COMMAND, "kafka.Kafka", str(config)])
     try:
-        assert becomes_true(lambda: is_reachable(inside), 60), (folder / "broker.log").read_text()
+        assert wait_until(lambda: is_reachable(inside), 60), (folder / "broker.log").read_text()
         admin = KafkaAdminClient(bootstrap_servers=inside)
         admin.alter_user_scram_credentials([UserScramCredentialUpsertion(user, MECHANISM, password)])
         admin.close()
