@@ -1,4 +1,4 @@
-"""pathway: two incremental groupings, newest instant by user and brand, then the 50 newest by user; nothing is kept."""
+"""pathway: two incremental groupings, newest time by user and brand, then the 50 newest by user; nothing is stored."""
 
 import os
 import sys
@@ -14,8 +14,8 @@ IDLE_SECONDS = 10
 
 
 def work(args: Namespace, worker: int) -> None:
-    """Run the tables over the topic until nothing comes; pathway deals partitions and users out to the workers."""
-    # Read when pathway is imported; `pathway spawn` sets them just so.
+    """Run the tables over the topic until nothing comes; pathway distributes partitions and users to the workers."""
+    # Read when pathway is imported; `pathway spawn` sets the same variables.
     os.environ |= {"PATHWAY_PROCESSES": str(args.workers), "PATHWAY_PROCESS_ID": str(worker)}
     os.environ |= {"PATHWAY_FIRST_PORT": str(FIRST_PORT), "PATHWAY_THREADS": "1"}
     import pathway as pw
@@ -25,7 +25,7 @@ def work(args: Namespace, worker: int) -> None:
         brand: str
         event_time: str
 
-    # Only the first worker is told of results and commits.
+    # Only the first worker receives results and commits.
     count, users, active_at = progress(worker, every=10_000 if worker else sys.maxsize), {}, [0.0]
 
     def normalised(text: str) -> str:
