@@ -91,7 +91,7 @@ class _ProcessTree:
         """Append the present usage; processes that have ended count with their last sample."""
         resident = 0
         for process in self._processes():
-            with suppress(psutil.Error):  # it ended meanwhile
+            with suppress(psutil.Error):  # it has ended by now
                 times = process.cpu_times()
                 self._used[process] = (times.user + times.system, process.io_counters().write_bytes)
                 resident += process.memory_info().rss

@@ -134,6 +134,21 @@ def _latest(name: str, time: str) -> pl.Expr:
     )
 
 
+def _products(in_window: pl.LazyFrame, days: list[object]) -> pl.LazyFrame:
+    """Return one row per product of a window, with its events (c0, c1, ...) and users (u0, u1, ...) per day."""
+    by_day = {
+        f"{letter}{number}": pl.col(count).filter(pl.col("event_date") == day).sum().cast(pl.Float64)
+        for letter, count in (("c", "event_count"), ("u", "user_count"))
+        for number, day in enumerate(days)
+    }
+    return in_window.group_by("product_id").agg(
+        *(_latest(name, "event_date") for name in ("brand", "category_code")),
+        pl.col("event_count", "user_count").sum(),
+        pl.col("user_count").max().alias("most_users"),
+        **by_day,
+    )
+
+
 def _trends(counts: pl.LazyFrame, days: list[object]) -> pl.LazyFrame:
     """Rank the products of one window of days that all have events."""
     in_window = counts.filter(pl.col("event_date").is_between(days[0], days[-1]))
@@ -141,17 +156,6 @@ def _trends(counts: pl.LazyFrame, days: list[object]) -> pl.LazyFrame:
     totals = dict(total.iter_rows())
     mean = sum(totals.values()) / _DAYS
     smoothing = min(max(mean / 1_000, 1), 10)
-    by_day = {
-        f"{letter}{number}": pl.col(count).filter(pl.col("event_date") == day).sum().cast(pl.Float64)
-        for letter, count in (("c", "event_count"), ("u", "user_count"))
-        for number, day in enumerate(days)
-    }
-    products = in_window.group_by("product_id").agg(
-        *(_latest(name, "event_date") for name in ("brand", "category_code")),
-        pl.col("event_count", "user_count").sum(),
-        pl.col("user_count").max().alias("most_users"),
-        **by_day,
-    )
     adjusted = [pl.col(f"u{number}") * (mean / totals[day]) for number, day in enumerate(days)]
     h, m = _RECENT, _DAYS - _RECENT
     r, b, a = pl.col("r"), pl.col("b"), smoothing
@@ -162,7 +166,8 @@ def _trends(counts: pl.LazyFrame, days: list[object]) -> pl.LazyFrame:
     first, last = pl.col("c0"), pl.col(f"c{_DAYS - 1}")
     z = pl.col("z")
     return (
-        products.filter((pl.col("user_count") >= 8 * smoothing) & (pl.col("most_users") > 1))
+        _products(in_window, days)
+        .filter((pl.col("user_count") >= 8 * smoothing) & (pl.col("most_users") > 1))
         .with_columns(pl.sum_horizontal(adjusted[-h:]).alias("r"), pl.sum_horizontal(adjusted[:m]).alias("b"))
         .with_columns(
             ((r / h + a) / (b / m + a)).log().alias("trend_score"), ((r - expected) / variance.sqrt()).alias("z")
@@ -173,11 +178,7 @@ def _trends(counts: pl.LazyFrame, days: list[object]) -> pl.LazyFrame:
             pl.lit(days[0]).alias("window_from"),
             pl.lit(days[-1]).dt.offset_by("1d").alias("window_to"),
             pl.int_range(1, pl.len() + 1).alias("rank"),
-            "product_id",
-            "brand",
-            "category_code",
-            "event_count",
-            "user_count",
+            *("product_id", "brand", "category_code", "event_count", "user_count"),
             pl.concat_list([f"c{number}" for number in range(_DAYS)]).alias("buckets"),
             pl.when(first > 0).then(100 * (last - first) / first).alias("total_pct_increase"),
             (first == 0).alias("is_new"),

@@ -19,7 +19,7 @@ _FETCH_OPTIONS = {
 
 # While the broker is away a stream waits for an hour, in attempts of 15 seconds. Kafka's client can't interrupt an
 # attempt, so a stream that is stopped waits for the end of it.
-_PATIENCE = {
+_OUTAGE_OPTIONS = {
     "kafka.default.api.timeout.ms": "15000",
     "kafka.request.timeout.ms": "15000",
     "fetchOffset.numRetries": "240",
@@ -31,7 +31,7 @@ def stream_messages(spark: SparkSession, kafka: KafkaSettings, max_per_trigger: 
 
     Lost messages end the query unless the settings say to skip them.
     """
-    reader = spark.readStream.format("kafka").options(**_options(kafka), **_FETCH_OPTIONS, **_PATIENCE)
+    reader = spark.readStream.format("kafka").options(**_options(kafka), **_FETCH_OPTIONS, **_OUTAGE_OPTIONS)
     reader = reader.option("failOnDataLoss", kafka.on_data_loss == "fail")
     return reader.option("startingOffsets", "earliest").option("maxOffsetsPerTrigger", max_per_trigger).load()
 

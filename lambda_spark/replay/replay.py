@@ -2,8 +2,9 @@
 
 import gc
 import os
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from itertools import islice
@@ -80,8 +81,7 @@ def replay(
     """
     _check_options(speed, limit)
     sources = source_files(files)
-    total = sum(source.last_line - 1 for source in sources)
-    total = total if limit is None else min(total, limit)
+    total = min(sum(source.last_line - 1 for source in sources), sys.maxsize if limit is None else limit)
     topic = ensure_topic(kafka)
     sent = already_there = 0
     pace = _seconds_until_due(speed)
@@ -93,16 +93,12 @@ def replay(
     ):
         positions = find_positions(clients, sources)
         commit = periodic_commit(clients, positions)
-        for file, source in zip(files, sources, strict=True):
-            records = islice(read_records(file), None if limit is None else limit - sent - already_there)
-            for messages, skipped in _batches(records, positions[source.file_id], pace, stop):
-                _send(producer, topic, source, messages, positions[source.file_id])
-                commit(source)
-                sent, already_there = sent + len(messages), already_there + skipped
-                if on_progress:
-                    on_progress(sent + already_there, total)
-            if limit is None and not stop.is_set():
-                mark_complete(positions, source)
+        for source, messages, skipped in _all_batches(files, sources, positions, limit, pace, stop):
+            _send(producer, topic, source, messages, positions[source.file_id])
+            commit(source)
+            sent, already_there = sent + len(messages), already_there + skipped
+            if on_progress:
+                on_progress(sent + already_there, total)
         commit_positions(clients, positions)
         if stop.is_set():
             raise ReplayStopped(Replayed(sent, already_there), topic.name)
@@ -125,6 +121,24 @@ def _check_options(speed: float | None, limit: int | None) -> None:
         raise SettingsError(f"The speed cannot be {speed:g}: give a number above 0, or none to go as fast as possible.")
     if limit is not None and limit < 0:
         raise SettingsError(f"The limit cannot be {limit}: give a number of records, or none for all of them.")
+
+
+def _all_batches(
+    files: Iterable[Path],
+    sources: Iterable[SourceFile],
+    positions: Mapping[str, Positions],
+    limit: int | None,
+    pace: Callable[[Record], float],
+    stop: Event,
+) -> Iterator[tuple[SourceFile, list[Message], int]]:
+    """Yield the batches of all files, each with its file; mark a file complete once its last batch has been sent."""
+    left = limit
+    for file, source in zip(files, sources, strict=True):
+        for messages, skipped in _batches(islice(read_records(file), left), positions[source.file_id], pace, stop):
+            yield source, messages, skipped
+            left = None if left is None else left - len(messages) - skipped
+        if limit is None and not stop.is_set():
+            mark_complete(positions, source)
 
 
 def _batches(

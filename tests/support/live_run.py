@@ -1,4 +1,4 @@
-"""`make live` as a process of its own, on ports of its own: for its test and for those of the page."""
+"""`make live` as a separate process on free ports, for its test and for those of the page."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ _START_SECONDS, _STOP_SECONDS = 150, 60
 
 
 class LiveRun(NamedTuple):
-    """Where it serves, its tables and its topic, what it prints, and the process that is all of it."""
+    """A run: the URL of its server, its tables and topic, its output, and its main process."""
 
     url: str
     root: Path
@@ -25,18 +25,18 @@ class LiveRun(NamedTuple):
     process: "subprocess.Popen[str]"
 
     def stop(self) -> int:
-        """End it as Ctrl-C does; return its exit code."""
+        """Stop the run as Ctrl-C does; return its exit code."""
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(_STOP_SECONDS)
 
     def process_ids(self) -> list[int]:
-        """Return the ids of what it has started and still lives."""
+        """Return the ids of the started processes that are still running."""
         return [pid for file in self.root.glob("*/*.pid") if (pid := running_pid(file))]
 
 
 @contextmanager
 def live_run(events: Path, data: Path, speed: float) -> Iterator[LiveRun]:
-    """Run it over an event file until the replay has begun; end it after the block."""
+    """Run it over an event file; the block begins with the replay, and the run is stopped after it."""
     ports = [free_port(), free_port()]
     bootstrap, port = f"127.0.0.1:{ports[0]}", ports[1]
     surroundings = {

@@ -1,4 +1,4 @@
-"""A real broker that asks for TLS and for a name and a password, and what its clients need to know of it."""
+"""A real broker that requires TLS and a login, and the settings that its clients need."""
 
 import subprocess
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _STORE = ["-alias", "broker", "-storetype", "PKCS12", "-storepass", "of-this-tes
 
 
 class SecuredBroker(NamedTuple):
-    """Where it is for clients who log in over TLS, and the certificate to trust."""
+    """The address for clients with a login over TLS, and the certificate to trust."""
 
     bootstrap_servers: str
     ca_file: Path
@@ -27,7 +27,7 @@ class SecuredBroker(NamedTuple):
 
 @contextmanager
 def secured_broker(folder: Path, user: str, password: str) -> Iterator[SecuredBroker]:
-    """Run one inside the block that knows this user."""
+    """Run such a broker, with this user, inside the block."""
     inside, outside, controller = free_address(), free_address(), free_address()
     store, ca_file, config = folder / "broker.p12", folder / "ca.pem", folder / "server.properties"
     key = ["-keyalg", "EC", "-dname", "CN=broker", "-ext", "san=ip:127.0.0.1", "-ext", "bc:c"]
