@@ -1,6 +1,5 @@
 """A data root on object storage, kept by moto's S3 server: every job on it, and two writers at once."""
 
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,8 +19,8 @@ from lambda_spark.delta.maintenance import optimize
 from lambda_spark.delta.storage import file_names, write_file
 from lambda_spark.delta.tables import EVENTS, files_of, path_of, read_arrow, version_of
 from lambda_spark.errors import SetUpError
-from lambda_spark.local.daemons import becomes_true
 from lambda_spark.local.install import install_s3
+from lambda_spark.local.processes import free_port, wait_until
 from lambda_spark.settings import PROJECT_ROOT, Settings
 from lambda_spark.speed.checkpoints import create_checkpoint, first_offsets, received_count
 
@@ -33,14 +32,12 @@ BUCKET = "shop"
 @pytest.fixture(scope="module")
 def surroundings() -> Iterator[dict[str, str]]:
     """Yield what a job on the server's bucket has to find in its environment: the names are those of AWS."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, S3_SERVER, str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
-            assert becomes_true(lambda: _make_bucket(address), 120), "moto's server does not start"
+            assert wait_until(lambda: _make_bucket(address), 120), "moto's server does not start"
             yield {
                 "AWS_ENDPOINT_URL": address,
                 "AWS_ALLOW_HTTP": "true",
