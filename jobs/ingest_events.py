@@ -10,11 +10,8 @@ from lambda_spark.report import answers, console
 
 def main() -> None:
     """Parse the options and run the job."""
-    options = cli.parser(__doc__)
-    cli.add_table_options(options)
-    cli.add_topic_options(options)
+    options = cli.parser(__doc__, cli.add_table_options, cli.add_topic_options, cli.add_stream_options)
     options.add_argument("files", nargs="*", type=Path, help="event files or folders to store without Kafka")
-    cli.add_stream_options(options)
     args = options.parse_args()
     settings, files, spark = cli.load(args), find_event_files(args.files), get_spark("ingest-events")
     watch = answers.watch_ingest(spark, settings.kafka) if args.show else None

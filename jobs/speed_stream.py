@@ -8,10 +8,7 @@ from lambda_spark.report import answers, console
 
 def main() -> None:
     """Parse the options and run the job."""
-    options = cli.parser(__doc__)
-    cli.add_table_options(options)
-    cli.add_topic_options(options)
-    cli.add_stream_options(options)
+    options = cli.parser(__doc__, cli.add_table_options, cli.add_topic_options, cli.add_stream_options)
     args = options.parse_args()
     settings = cli.load(args)
     spark = get_spark("speed-stream")
