@@ -23,7 +23,7 @@ FOLDER = PROJECT_ROOT / "data" / "bench"
 EVENTS_PER_KNOWN_USER = 2
 # What lambda-spark is measured beside recommends in this order.
 ORIGIN_ORDER = {
-    "LAMBDA_RECOMMENDATIONS__ORDER": "origin",
+    "LAMBDA_RECOMMENDATIONS__ORDER": "trend-rank",
     "LAMBDA_RECOMMENDATIONS__TOP_TRENDS": "200",
     "LAMBDA_RECOMMENDATIONS__PER_BRAND": "3",
 }

@@ -44,7 +44,7 @@ def rule(**changes: Any) -> TrendRule:
 
 
 def views(at: datetime, product_id: int, count: float) -> tuple[Any, ...]:
-    """Return a row of the activity: so many views, each of a user of its own."""
+    """Return a row of counts: so many views, each by a different user."""
     return (at, product_id, f"brand {product_id}", "a.b", count, 0, 0, 0, count, count, None)
 
 
@@ -56,14 +56,14 @@ def rank_windows(
     size: timedelta = DAY,
     bucket: str = "day",
 ) -> DataFrame:
-    """Rank the products of the windows, one after another."""
+    """Rank the products of the windows, one window after another."""
     counts = activity.toArrow()
     computed = pa.concat_tables(trends(counts, window, size, bucket, a_rule) for window in windows)
     return spark.createDataFrame(computed)
 
 
 def rank(spark: SparkSession, shops: Sequence[Shop], a_rule: TrendRule) -> list[dict[int, Row]]:
-    """Rank the products of shops with days of the same number, each a window of its own; in the order of the ranks."""
+    """Rank the products of shops with equally many days, each shop in a separate window; return the rows by rank."""
     days = len(next(iter(shops[0].values())))
     starts = [START + number * (days + 1) * DAY for number in range(len(shops))]
     activity = [
@@ -75,7 +75,7 @@ def rank(spark: SparkSession, shops: Sequence[Shop], a_rule: TrendRule) -> list[
     ]
     windows = [TimeRange(start, start + days * DAY) for start in starts]
     rows = rank_windows(spark, spark.createDataFrame(activity, BUCKET_ACTIVITY), windows, a_rule).collect()
-    # What Spark hands to Python are instants of the machine's time zone.
+    # Spark returns instants in the time zone of the machine.
     return [
         {row.product_id: row for row in sorted(rows, key=lambda row: row.rank) if row.window_from.astimezone(UTC) == s}
         for s in starts
@@ -135,7 +135,7 @@ def test_the_window_and_its_buckets_in_order(by_hand: list[dict[int, Row]]) -> N
     assert [(at.astimezone(UTC), count) for at, count in row.buckets] == [(instants[0], 10), (instants[1], 30)]
 
 
-def test_what_the_whole_shop_does_is_no_trend(by_hand: list[dict[int, Row]]) -> None:
+def test_a_change_of_the_whole_shop_isnt_a_trend(by_hand: list[dict[int, Row]]) -> None:
     ranked = by_hand[1]
     # Levels 0.5 and 1.5: product 1 comes to 10 / 0.5 = 20 and 30 / 1.5 = 20.
     assert values(ranked, "trend_score") == about({1: 0.0, 2: 0.0})
@@ -143,7 +143,9 @@ def test_what_the_whole_shop_does_is_no_trend(by_hand: list[dict[int, Row]]) -> 
     assert values(ranked, "z") == about({1: 0.0, 2: 0.0})
 
 
-def test_nothing_in_the_first_bucket_is_new_and_has_no_percentage(by_hand: list[dict[int, Row]]) -> None:
+def test_a_product_without_events_in_the_first_bucket_is_new(
+    by_hand: list[dict[int, Row]],
+) -> None:
     ranked = by_hand[2]
     assert values(ranked, "is_new") == {1: True, 3: False, 2: False}
     assert values(ranked, "total_pct_increase") == {1: None, 3: 0.0, 2: -100.0}
@@ -178,7 +180,7 @@ def with_closed_days(spark: SparkSession) -> list[dict[int, Row]]:
     return rank(spark, shops, rule(smoothing=20.0, min_events=0))
 
 
-def test_a_bucket_in_which_the_shop_had_nothing_counts_on_neither_side(with_closed_days: list[dict[int, Row]]) -> None:
+def test_a_bucket_without_events_of_the_shop_counts_on_neither_side(with_closed_days: list[dict[int, Row]]) -> None:
     ranked = with_closed_days[0]
     # The open days have 100, 120 and 120 events, 340/3 on average: 10 becomes 34/3 and 30 becomes 85/3. m is 1, h 2.
     assert ranked[1].trend_score == about(math.log((85 / 3 + 20) / (34 / 3 + 20)))
@@ -187,7 +189,7 @@ def test_a_bucket_in_which_the_shop_had_nothing_counts_on_neither_side(with_clos
 
 
 @pytest.mark.parametrize(("shop", "order"), [(1, [2, 1, 3]), (2, [1, 2]), (3, [1])])
-def test_with_no_open_bucket_on_a_side_there_is_no_score_and_totals_rank(
+def test_without_an_open_bucket_on_a_side_there_is_no_score_and_totals_rank(
     with_closed_days: list[dict[int, Row]], shop: int, order: list[int]
 ) -> None:
     ranked = with_closed_days[shop]
@@ -253,9 +255,7 @@ def test_ranking_counting_weights_top_and_support(
     assert [row["rank"] for row in rows] == list(range(1, len(order) + 1))
 
 
-def test_where_no_event_has_a_weight_there_is_no_trend_and_no_fault(
-    spark: SparkSession, typed_activity: DataFrame
-) -> None:
+def test_without_any_weight_there_is_no_trend_and_no_error(spark: SparkSession, typed_activity: DataFrame) -> None:
     weightless = rule(weights=dict.fromkeys(ALL_ALIKE, 0.0))
     assert rank_windows(spark, typed_activity, TWO_DAYS, weightless).isEmpty()
 
@@ -274,7 +274,7 @@ def test_smoothing_and_support_follow_the_size_of_the_shop(spark: SparkSession) 
 # --- by distinct users
 
 
-def test_score_is_of_users_and_what_is_told_of_events_stays_so(spark: SparkSession, typed_activity: DataFrame) -> None:
+def test_the_score_is_of_users_and_other_figures_of_events(spark: SparkSession, typed_activity: DataFrame) -> None:
     a_rule = rule(count_by="users", min_events=0, smoothing=1.0)
     ranked = {row.product_id: row for row in rank_windows(spark, typed_activity, TWO_DAYS, a_rule).collect()}
     # Users a day are 11 and 22: levels 2/3 and 4/3. Product 1 has 9 and 2 users, 2 has 1 and 10, 3 has 0 and 9.
@@ -295,15 +295,15 @@ USERS = {product_id: [40 + product_id % 7] * 7 for product_id in range(1, 31)} |
 LONER, VISITED = 99, 5
 
 
-def with_one_more_user(product_id: int, events_by_bucket: Sequence[int]) -> pa.Table:
-    """Return the activity of the shop and of one more user, who makes so many events on one product."""
+def with_another_user(product_id: int, events_by_bucket: Sequence[int]) -> pa.Table:
+    """Return the counts of the shop and of another user, who makes so many events on one product."""
     rows = []
-    for known, users in {LONER: [0] * 7, **USERS}.items():
+    for each, users in {LONER: [0] * 7, **USERS}.items():
         for day, (count, extra) in enumerate(zip(users, events_by_bucket, strict=True)):
-            is_there = known == product_id and extra > 0
+            is_there = each == product_id and extra > 0
             events, seen = 2 * count + extra * is_there, count + is_there
             if events:
-                rows.append({"bucket_at": START + day * DAY, "product_id": known, "brand": "b", "category_code": None})
+                rows.append({"bucket_at": START + day * DAY, "product_id": each, "brand": "b", "category_code": None})
                 rows[-1] |= {"event_count": events, "user_count": seen}
     return pa.Table.from_pylist(rows).set_column(0, "bucket_at", pa.array([row["bucket_at"] for row in rows], INSTANT))
 
@@ -313,12 +313,12 @@ def with_one_more_user(product_id: int, events_by_bucket: Sequence[int]) -> pa.T
     events_by_bucket=st.lists(st.integers(0, 1_000_000), min_size=7, max_size=7),
     min_events=st.sampled_from([None, 0]),
 )
-def test_one_user_alone_makes_no_trend_with_any_number_of_events(
+def test_a_single_user_makes_no_trend_with_any_number_of_events(
     product_id: int, events_by_bucket: list[int], min_events: int | None
 ) -> None:
     def ranked(events: list[int]) -> dict[int, dict[str, Any]]:
         a_rule = rule(count_by="users", min_events=min_events, smoothing=5.0)
-        rows = trends(with_one_more_user(product_id, events), WEEK, DAY, "day", a_rule).to_pylist()
+        rows = trends(with_another_user(product_id, events), WEEK, DAY, "day", a_rule).to_pylist()
         return {row["product_id"]: row for row in rows}
 
     found = ranked(events_by_bucket)
@@ -326,7 +326,7 @@ def test_one_user_alone_makes_no_trend_with_any_number_of_events(
     assert LONER not in found
     assert found[VISITED]["confidence"] is None
     assert found[VISITED]["trend_score"] <= math.log(1 + 1 / (40 + 5)) + 0.01
-    # How often it is makes no difference, only that somebody was there.
+    # The number of events makes no difference, only that the user was there.
     once = ranked([min(count, 1) for count in events_by_bucket])
     for column in ("rank", "trend_score", "growth_pct", "z", "confidence", "user_count"):
         assert values(found, column) == values(once, column)
@@ -381,7 +381,7 @@ def assert_as_computed(rows: Sequence[Row], expected: Mapping[int, Mapping[str, 
     assert [row["rank"] for row in best_first] == list(range(1, len(rows) + 1))
 
 
-def test_random_shops_are_as_computed_in_plain_python_and_windows_do_not_disturb_one_another(
+def test_random_shops_match_plain_python_and_windows_are_independent(
     spark: SparkSession,
 ) -> None:
     random = Random(7)
@@ -406,7 +406,7 @@ def test_random_shops_are_as_computed_in_plain_python_and_windows_do_not_disturb
     assert_df_equality(alone, together.where(together["window_from"] == ranges[1].start), ignore_row_order=True)
 
 
-def test_the_contract(spark: SparkSession, typed_activity: DataFrame) -> None:
+def test_columns_and_types_are_those_of_the_table(spark: SparkSession, typed_activity: DataFrame) -> None:
     schema = rank_windows(spark, typed_activity, TWO_DAYS, rule()).schema
     contract = spark.createDataFrame([], TRENDS).schema
     assert [(f.name, f.dataType.simpleString()) for f in schema] == [
