@@ -219,34 +219,34 @@ def _user_label(row: Row) -> str:
 def _backtest_dots(backtest: Backtest, measure: str) -> list[dict[str, object]]:
     found = by_value(backtest, measure)
     most = max(high for _, _, high in found.values()) or 1.0
-    labels = {who: f"{label(who)} {figure(measure, value)}" for who, (value, _, _) in found.items()}
+    labels = {name: f"{label(name)} {figure(measure, value)}" for name, (value, _, _) in found.items()}
     return [
         {
             "place": place,
-            "competitor": label(who),
+            "competitor": label(name),
             "value": value,
             "low": low,
             "high": high,
             "shown": figure(measure, value),
             "ends": ends(measure, (value, low, high)),
-            "label": labels[who],
-            "shift": _LETTER * len(labels[who]) * value / most,
-            "is_default": who == DEFAULT_ORDER,
+            "label": labels[name],
+            "shift": _LETTER * len(labels[name]) * value / most,
+            "is_default": name == DEFAULT_ORDER,
         }
-        for place, (who, (value, low, high)) in enumerate(found.items())
+        for place, (name, (value, low, high)) in enumerate(found.items())
     ]
 
 
 def _kind_bars(shop: PlantedShop) -> list[dict[str, object]]:
     parts: list[dict[str, object]] = []
-    for place, (who, ranking) in enumerate(by_trends(shop).items()):
+    for place, (name, ranking) in enumerate(by_trends(shop).items()):
         start = 0.0
         for kind, count in ranking.found_at_20:
             fill, ink = FILLS[kind]
             parts.append(
                 {
                     "place": place,
-                    "ranking": label(who),
+                    "ranking": label(name),
                     "kind": KINDS[kind],
                     "count": count,
                     "start": start,
@@ -255,7 +255,7 @@ def _kind_bars(shop: PlantedShop) -> list[dict[str, object]]:
                     "fill": fill,
                     "ink": ink,
                     "is_first": kind == "trend",
-                    "is_default": who == DEFAULT_RANKING,
+                    "is_default": name == DEFAULT_RANKING,
                 }
             )
             start += count

@@ -157,7 +157,7 @@ def ends(measure: str, figures: Interval) -> str:
 
 def by_value(backtest: Backtest, measure: str) -> dict[str, Interval]:
     """Return the figures of each competitor, the largest value first."""
-    found = {who: getattr(figures, measure) for who, figures in backtest.competitors.items()}
+    found = {name: getattr(figures, measure) for name, figures in backtest.competitors.items()}
     return dict(sorted(found.items(), key=lambda item: (-item[1][0], item[0])))
 
 
@@ -168,7 +168,7 @@ def by_trends(shop: PlantedShop) -> dict[str, Ranking]:
 
 def verdict(backtest: Backtest, measure: str) -> str:
     """Return sentences: whether the default order or the best plain list wins and by how much, then the others."""
-    values = {who: figure(measure, figures[0]) for who, figures in by_value(backtest, measure).items()}
+    values = {name: figure(measure, figures[0]) for name, figures in by_value(backtest, measure).items()}
     ratio: BaselineRatio = getattr(backtest.ratio_to_best_baseline[DEFAULT_ORDER], measure)
     default, best, over = values[DEFAULT_ORDER], values[ratio.over], words.clean(ratio.over)
     value, *both = (100 * abs(times - 1) for times in ratio.times)
