@@ -36,7 +36,7 @@ from lambda_spark.time_ranges import TimeRange
 SECTIONS = {
     "brands": {"limit": 3},
     "trends": {"min_events": 1, "smoothing": 1.0},
-    "recommendations": {"order": "origin"},
+    "recommendations": {"order": "trend-rank"},
 }
 EVENTS = [
     *shop_days(range(1, 11)),
