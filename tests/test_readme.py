@@ -12,6 +12,8 @@ import pytest
 
 from lambda_spark.settings import PROJECT_ROOT
 
+pytestmark = pytest.mark.slow
+
 README = (PROJECT_ROOT / "README.md").read_text()
 
 

@@ -24,6 +24,8 @@ from lambda_spark.local.processes import free_port, wait_until
 from lambda_spark.settings import PROJECT_ROOT, Settings
 from lambda_spark.speed.checkpoints import create_checkpoint, first_offsets, received_count
 
+pytestmark = pytest.mark.slow
+
 ALL_JOBS = str(PROJECT_ROOT / "tests" / "support" / "all_jobs.py")
 S3_SERVER = str(PROJECT_ROOT / "tests" / "support" / "s3_server.py")
 BUCKET = "shop"

@@ -132,6 +132,7 @@ def test_the_master_dataset_becomes_one_file_a_day_and_tells_the_same(root: str)
     assert not any(each.removed for each in done.values())
 
 
+@pytest.mark.slow
 def test_two_at_once_put_the_same_files_together_only_once(root: str) -> None:
     before = all_tables(root)
     with ThreadPoolExecutor(2) as pool:

@@ -122,6 +122,7 @@ def merged_parts(folder: Path, events: DataFrame, condition: str) -> DataFrame:
     return merge_brand_lists([brand_lists(events.sparkSession, [EventSlice([file])], BRANDS) for file in files], LIMIT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("name", FILES)
 def test_every_way_gives_every_user_of_the_file_the_same_brands(
@@ -135,6 +136,7 @@ def test_every_way_gives_every_user_of_the_file_the_same_brands(
         assert {user_id: found.get(user_id) for user_id in wanted} == wanted, way
 
 
+@pytest.mark.slow
 def test_nobody_else_has_brands(lists: dict[str, Lists]) -> None:
     names = [name for name in FILES if (REAL_DATA / name).exists()]
     users = {int(row["user_id"]) for name in names for order in ORDERS for row in real_rows(name, order)}

@@ -87,6 +87,7 @@ def test_what_the_batch_view_covers_is_dropped_and_nobody_loses_a_brand(spark: S
     assert spark.sparkContext.getLocalProperty(COVERED) is None
 
 
+@pytest.mark.slow
 @pytest.mark.fault("a failure between two writes")
 @pytest.mark.parametrize("is_dropped", [False, True])
 def test_a_failure_while_the_log_is_dropped_changes_nothing_in_the_end(

@@ -170,6 +170,7 @@ def test_ingest_goes_on_with_nothing_lost_and_nothing_twice(
     assert received_count(ingest_checkpoint(root)) == len(run.sent)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpoint_of", [ingest_checkpoint, speed_checkpoint])
 def test_a_rebuild_that_dies_goes_on_by_the_same_command(
     spark: SparkSession, run: Run, monkeypatch: pytest.MonkeyPatch, checkpoint_of: Callable[[str], str]
