@@ -8,9 +8,12 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from lambda_spark import schemas
 from lambda_spark.batch import product_activity, trends, user_brands
 from lambda_spark.delta import commits, coverage, event_log, tables
 from lambda_spark.delta.event_log import Counts, event_days
+from lambda_spark.delta.parquet_files import as_map_in_arrow, unchanged_rows
+from lambda_spark.delta.partitions import WINDOW, window_key
 from lambda_spark.delta.tables import EVENTS, LIVE_ACTIVITY, MASTER_DATASET, RECENT_BRANDS, RECOMMENDATIONS
 from lambda_spark.events import parsing
 from lambda_spark.events.event_files import check_event_file, file_id, plan_ranges
@@ -151,7 +154,14 @@ def recommend(
     lineage = recommender.lineage_of(settings, question, knowledge)
     if tables.lineage_of(root, RECOMMENDATIONS) != lineage:
         brands, make_rows = recommender.recommended(spark, settings, question, knowledge)
-        commits.replace(brands, make_rows, root, RECOMMENDATIONS, question.where(), lineage)
+        key = [window_key(question.request.range)]
+        if users and tables.exists(root, RECOMMENDATIONS):
+            stored = commits.read(spark, root, RECOMMENDATIONS).drop(WINDOW)
+            others = stored.where(f"{windows.window_condition(question.request.range)} AND NOT ({question.where()})")
+            rows = brands.mapInArrow(as_map_in_arrow(make_rows), schemas.RECOMMENDATIONS).unionByName(others)
+            commits.replace(rows, unchanged_rows, root, RECOMMENDATIONS, key, lineage)
+        else:
+            commits.replace(brands, make_rows, root, RECOMMENDATIONS, key, lineage)
     return recommender.result_of(root, question, knowledge)
 
 

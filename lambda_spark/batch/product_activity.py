@@ -1,13 +1,13 @@
-"""TODO."""
+"""The batch view `product_activity`: counts per day and product, of which only days with new events are recomputed."""
 
 import logging
 from collections.abc import Sequence
 from datetime import date, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from lambda_spark import schemas
 from lambda_spark.delta import commits, event_log, tables
@@ -19,11 +19,43 @@ from lambda_spark.errors import OvertakenError
 from lambda_spark.time_ranges import TimeRange
 from lambda_spark.trends.counting import CountSpans, Span, bucket_spans, count_span, day_span, with_events
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+_log = logging.getLogger(__name__)
 
 
-def product_activity(spark: "SparkSession", files: Sequence[EventFile]) -> "DataFrame":
+def update_product_activity(spark: SparkSession, root: str) -> int:
+    """Recompute the days with new events; return the version of `events` that the view then covers."""
+    version = tables.version_of(root, EVENTS)
+    lineage, days = usable_lineage(root, PRODUCT_ACTIVITY), None
+    if lineage is not None:
+        days = changed_days(root, lineage[EVENTS_VERSION], version)
+    if days != []:
+        commit_unless_overtaken(root, stage_product_activity(spark, root, version, days))
+    return version
+
+
+def stage_product_activity(
+    spark: SparkSession, root: str, version: int, days: Sequence[date] | None = None
+) -> commits.Staged:
+    """Count all days of a version of the master dataset, or some, into files that no reader sees yet."""
+    files = event_log.event_files(root, version)
+    counts = product_activity(spark, files if days is None else [file for file in files if file.day in days])
+    return commits.stage(counts, unchanged_rows, root, PRODUCT_ACTIVITY, days, events_lineage(root, version))
+
+
+def commit_unless_overtaken(root: str, staged: commits.Staged) -> None:
+    """Commit the rows of a view, unless another run has stored rows of later events meanwhile."""
+    try:
+        commits.commit_staged(root, staged)
+    except OvertakenError as error:
+        _log.warning("%s", error)
+
+
+def events_lineage(root: str, version: int) -> dict[str, Any]:
+    """Return the lineage of a view of a version of `events`: that version, and the messages that it covers."""
+    return {EVENTS_VERSION: version, COVERS: tables.lineage_of(root, EVENTS, version) or {}}
+
+
+def product_activity(spark: SparkSession, files: Sequence[EventFile]) -> DataFrame:
     """Count per day. One row per (event_date, product_id), schemas.PRODUCT_ACTIVITY."""
     spans = [day_span(files, day) for day in sorted({file.day for file in files})]
     return over_parts(
@@ -32,63 +64,24 @@ def product_activity(spark: "SparkSession", files: Sequence[EventFile]) -> "Data
 
 
 def bucket_activity(
-    spark: "SparkSession",
+    spark: SparkSession,
     files: Sequence[EventFile],
     time_range: TimeRange,
     size: timedelta,
     later: pa.Table | None = None,
-) -> "DataFrame":
-    """Count per bucket, what the files hold and what came later.
+) -> DataFrame:
+    """Count the events of the files, and later ones, per bucket.
 
     One row per (bucket_at, product_id), schemas.BUCKET_ACTIVITY.
     """
     return span_activity(spark, bucket_spans(files, time_range, size, later))
 
 
-def span_activity(spark: "SparkSession", spans: Sequence[Span]) -> "DataFrame":
+def span_activity(spark: SparkSession, spans: Sequence[Span]) -> DataFrame:
     """Count the buckets of spans. One row per (bucket_at, product_id), schemas.BUCKET_ACTIVITY."""
     return over_parts(spark, with_events(spans), partial(count_span, bucket="bucket_at"), schemas.BUCKET_ACTIVITY)
 
 
-def counter(spark: "SparkSession") -> CountSpans:
-    """Return what counts spans in Spark's tasks, as one Arrow table."""
+def counter(spark: SparkSession) -> CountSpans:
+    """Return a function that counts spans in Spark's tasks and returns one Arrow table."""
     return lambda spans: span_activity(spark, spans).toArrow()
-
-
-_log = logging.getLogger(__name__)
-
-
-def update_product_activity(spark: SparkSession, root: str) -> int:
-    """Recompute the days that events were added to since; return the version of `events` that the view covers now."""
-    version = tables.version_of(root, EVENTS)
-    lineage, days = usable_lineage(root, PRODUCT_ACTIVITY), None
-    if lineage is not None:
-        days = changed_days(root, lineage[EVENTS_VERSION], version)
-    if days != []:
-        _swap_in(root, stage_product_activity(spark, root, version, days))
-    return version
-
-
-def stage_product_activity(
-    spark: SparkSession, root: str, version: int, days: Sequence[date] | None = None
-) -> commits.Staged:
-    """Count all days of a version of the master dataset, or some, beside the rows that they will replace."""
-    files, where = event_log.event_files(root, version), "true"
-    if days is not None:
-        files = [file for file in files if file.day in days]
-        where = "event_date IN ({})".format(", ".join(f"DATE '{day}'" for day in days))
-    counts = product_activity(spark, files)
-    return commits.stage(counts, unchanged_rows, root, PRODUCT_ACTIVITY, where, _lineage(root, version))
-
-
-def _swap_in(root: str, staged: commits.Staged) -> None:
-    """Let readers see the rows, unless another run has stored later ones meanwhile, which have all that these have."""
-    try:
-        commits.commit_staged(root, staged)
-    except OvertakenError as error:
-        _log.warning("%s", error)
-
-
-def _lineage(root: str, version: int) -> dict[str, Any]:
-    """Return what a view's commit tells of the events that it is of: their version, and how far it has the topic."""
-    return {EVENTS_VERSION: version, COVERS: tables.lineage_of(root, EVENTS, version) or {}}

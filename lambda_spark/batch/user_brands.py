@@ -17,7 +17,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from lambda_spark import schemas
-from lambda_spark.batch.product_activity import _lineage, _swap_in
+from lambda_spark.batch.product_activity import commit_unless_overtaken, events_lineage
 from lambda_spark.delta import commits, event_log, tables
 from lambda_spark.delta.coverage import COVERS, EVENTS_VERSION, RULE, usable_lineage
 from lambda_spark.delta.event_log import EventFile, in_parts, over_parts
@@ -91,13 +91,13 @@ def update_user_brands(spark: SparkSession, root: str, brands: BrandSettings, re
     version = tables.version_of(root, EVENTS)
     before, lineage = None if rebuild else usable_lineage(root, USER_BRANDS), _brands_lineage(root, version, brands)
     if before is None or before[RULE] != lineage[RULE]:
-        _swap_in(root, stage_user_brands(spark, root, brands, version))
+        commit_unless_overtaken(root, stage_user_brands(spark, root, brands, version))
         return version
     added = event_log.event_files(root, version, before[EVENTS_VERSION])
     if added or before[COVERS] != lineage[COVERS]:
         lists = brand_lists(spark, added, brands.limit, brands.event_types)
         merged = merging.merge_into(commits.read(spark, root, USER_BRANDS), lists, brands.limit)
-        _swap_in(root, commits.stage(merged, unchanged_rows, root, USER_BRANDS, "true", lineage))
+        commit_unless_overtaken(root, commits.stage(merged, unchanged_rows, root, USER_BRANDS, None, lineage))
     return version
 
 
@@ -105,8 +105,8 @@ def stage_user_brands(spark: SparkSession, root: str, brands: BrandSettings, ver
     """Compute everybody's brands of a version of the master dataset, beside the rows that they will replace."""
     combined = combined_brands(spark, event_log.event_files(root, version), brands.event_types)
     make_rows, lineage = combining.list_maker(brands.limit), _brands_lineage(root, version, brands)
-    return commits.stage(combined, make_rows, root, USER_BRANDS, "true", lineage)
+    return commits.stage(combined, make_rows, root, USER_BRANDS, None, lineage)
 
 
 def _brands_lineage(root: str, version: int, brands: BrandSettings) -> dict[str, Any]:
-    return {**_lineage(root, version), RULE: brands.model_dump(mode="json")}
+    return {**events_lineage(root, version), RULE: brands.model_dump(mode="json")}

@@ -93,9 +93,9 @@ def covered_offsets(root: str, topic: str, brands: BrandSettings) -> Held:
     }
 
 
-def covers_as_much(lineage: Mapping[str, Any] | None, present: Mapping[str, Any] | None) -> bool:
-    """Say whether rows of a view cover all messages that the present ones do: streams drop what a view has covered."""
-    covered, covered_now = ((told or {}).get(COVERS) for told in (lineage, present))
+def covers_at_least(lineage: Mapping[str, Any] | None, current: Mapping[str, Any] | None) -> bool:
+    """Return True if rows of a view cover all messages that its current rows cover, which streams may have dropped."""
+    covered, covered_now = ((each or {}).get(COVERS) for each in (lineage, current))
     topic = topic_of(covered_now)
     return topic is None or is_covered_by(offsets_of(covered_now, topic), offsets_of(covered, topic))
 

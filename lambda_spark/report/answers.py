@@ -80,7 +80,8 @@ def print_recommendations(spark: SparkSession, root: str, answer: Result, output
     if output == "table":
         _print_table(root, answer)
         return
-    rows = commits.read(spark, root, RECOMMENDATIONS).where(answer.where).orderBy("user_id", "rank")
+    stored = commits.read(spark, root, RECOMMENDATIONS).where(answer.where).orderBy("user_id", "rank")
+    rows = stored.select(*RECOMMENDATION_COLUMNS)
     write = {"json": write_json, "csv": write_csv}[output]
     write(rows.toLocalIterator(), {"as_of": answer.question.as_of, **answer.upto._asdict()}, sys.stdout)
 

@@ -8,7 +8,6 @@ from lambda_spark.batch.bucket_counts import KnownCounts
 from lambda_spark.delta import commits, tables
 from lambda_spark.delta.commits import Staged
 from lambda_spark.delta.event_log import event_days
-from lambda_spark.delta.parquet_files import open_parquet
 from lambda_spark.delta.tables import EVENTS, RECENT_BRANDS, RECOMMENDATIONS
 from lambda_spark.history import merging
 from lambda_spark.schemas import USER_BRANDS as COLUMNS
@@ -30,7 +29,7 @@ def rebuild(spark: SparkSession, settings: Settings) -> list[Difference]:
     live, version = open_live(root), tables.version_of(root, EVENTS)
     counts = product_activity.stage_product_activity(spark, root, version)
     lists = user_brands.stage_user_brands(spark, root, settings.brands, version)
-    known = KnownCounts(known_events(root, live, version), open_parquet(counts.paths(root)), version)
+    known = KnownCounts(known_events(root, live, version), counts.dataset(root), version)
     stored = known._replace(events=known_upto(root, None, version, None, {}))
     windows = list(trends.stage_all(spark, root, settings.trends, stored))
     found = [_check_brands(spark, settings, live, lists, version), verification.check_counts(spark, root, live, known)]

@@ -195,7 +195,7 @@ def _stored_trends(settings: Settings, question: Query, counts: KnownCounts) -> 
     """Return what the window's stored trends were computed from, if they are those of all that was known; else None."""
     if question.as_of < question.request.range.end:
         return None
-    return trends.current_lineage(settings.data_root, settings.trends, question.request, counts.events)
+    return trends.current_lineage(settings.data_root, question.request, counts.events)
 
 
 def _known_rows(spark: SparkSession, root: str, known: KnownEvents) -> DataFrame:

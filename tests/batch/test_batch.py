@@ -7,7 +7,6 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
 
-import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 from helpers import (
@@ -25,10 +24,11 @@ from pyspark.sql import SparkSession
 
 from lambda_spark import pipelines
 from lambda_spark.batch.trends import best_trends, stored_trends
-from lambda_spark.delta.tables import USER_BRANDS
+from lambda_spark.delta.tables import PRODUCT_ACTIVITY, USER_BRANDS, files_of
 from lambda_spark.errors import NotComputedError, TimeRangeError
 from lambda_spark.time_ranges import TimeRange
 
+DAY = "partition.event_date"
 TREND_RULE = {"min_events": 1, "smoothing": 1.0}
 FIRST = shop_days(range(1, 10))
 # Ten late events, by users and of products both known and new, and the next day.
@@ -93,12 +93,15 @@ def test_new_events_change_their_days_and_the_windows_over_these_and_no_other(sh
 
 
 def test_only_days_with_new_events_are_computed_again(shop: SimpleNamespace) -> None:
-    view = f"{shop.settings.data_root}/product_activity"
-    newest = DeltaTable(view)
-    before = DeltaTable(view, newest.version() - 1)
-    added = set(newest.file_uris()) - set(before.file_uris())
-    computed = {row["event_date"] for file in added for row in pq.read_table(file).to_pylist()}
-    assert computed == {date(2020, 3, 2), date(2020, 3, 10)}
+    root = shop.settings.data_root
+    newest = shop.rerun.versions[PRODUCT_ACTIVITY.name]
+    before, after = (files_of(root, PRODUCT_ACTIVITY, version) for version in (newest - 1, newest))
+    days_of = [
+        dict(zip(*(files[name].to_pylist() for name in ("path", DAY)), strict=True)) for files in (before, after)
+    ]
+    assert {day for _, day in days_of[1].items() - days_of[0].items()} == {date(2020, 3, 2), date(2020, 3, 10)}
+    # Whole partitions are replaced: the files of other days stay.
+    assert {day for _, day in days_of[0].items() - days_of[1].items()} == {date(2020, 3, 2)}
 
 
 def test_a_rerun_writes_nothing(shop: SimpleNamespace) -> None:

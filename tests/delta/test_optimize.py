@@ -146,14 +146,14 @@ def test_two_at_once_put_the_same_files_together_only_once(root: str) -> None:
 def test_who_is_second_to_put_files_together_leaves_them_as_they_are(
     root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, write = all_tables(root), maintenance._written
+    before, write = all_tables(root), maintenance._merged
 
     def write_slowly(*what: Any) -> Row:
         monkeypatch.undo()
         assert compact(root, EVENTS)
         return write(*what)
 
-    monkeypatch.setattr(maintenance, "_written", write_slowly)
+    monkeypatch.setattr(maintenance, "_merged", write_slowly)
     assert not compact(root, EVENTS)
     assert all_tables(root) == before
     assert moves_of_rows(root, EVENTS) == 1
@@ -162,7 +162,7 @@ def test_who_is_second_to_put_files_together_leaves_them_as_they_are(
 def test_what_is_appended_meanwhile_is_kept(
     spark: SparkSession, grown: Settings, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    events, write = shop_days([3]), maintenance._written
+    events, write = shop_days([3]), maintenance._merged
     before = tables.read_arrow(root, EVENTS, ["user_id"]).num_rows
     file = write_events(tmp_path / "events.csv", events)
 
@@ -171,7 +171,7 @@ def test_what_is_appended_meanwhile_is_kept(
         pipelines.ingest_files(spark, grown.model_copy(update={"data_root": root}), [file])
         return write(*what)
 
-    monkeypatch.setattr(maintenance, "_written", write_slowly)
+    monkeypatch.setattr(maintenance, "_merged", write_slowly)
     assert compact(root, EVENTS)
     assert tables.read_arrow(root, EVENTS, ["user_id"]).num_rows == before + len(events)
 
