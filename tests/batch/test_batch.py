@@ -28,7 +28,6 @@ from lambda_spark.delta.tables import PRODUCT_ACTIVITY, USER_BRANDS, files_of
 from lambda_spark.errors import NotComputedError, TimeRangeError
 from lambda_spark.time_ranges import TimeRange
 
-DAY = "partition.event_date"
 TREND_RULE = {"min_events": 1, "smoothing": 1.0}
 FIRST = shop_days(range(1, 10))
 # Ten late events, by users and of products both known and new, and the next day.
@@ -59,6 +58,11 @@ def days(root: str) -> dict[str, Counter[str]]:
     for row in DeltaTable(f"{root}/product_activity").to_pyarrow_table().to_pylist():
         found[str(row["event_date"])][str(row)] += 1
     return dict(found)
+
+
+def day_by_file(root: str, version: int) -> dict[str, date]:
+    files = files_of(root, PRODUCT_ACTIVITY, version)
+    return dict(zip(files["path"].to_pylist(), files["partition.event_date"].to_pylist(), strict=True))
 
 
 def changed(before: dict, after: dict) -> set:
@@ -95,13 +99,10 @@ def test_new_events_change_their_days_and_the_windows_over_these_and_no_other(sh
 def test_only_days_with_new_events_are_computed_again(shop: SimpleNamespace) -> None:
     root = shop.settings.data_root
     newest = shop.rerun.versions[PRODUCT_ACTIVITY.name]
-    before, after = (files_of(root, PRODUCT_ACTIVITY, version) for version in (newest - 1, newest))
-    days_of = [
-        dict(zip(*(files[name].to_pylist() for name in ("path", DAY)), strict=True)) for files in (before, after)
-    ]
-    assert {day for _, day in days_of[1].items() - days_of[0].items()} == {date(2020, 3, 2), date(2020, 3, 10)}
+    before, after = (day_by_file(root, version) for version in (newest - 1, newest))
+    assert {day for _, day in after.items() - before.items()} == {date(2020, 3, 2), date(2020, 3, 10)}
     # Whole partitions are replaced: the files of other days stay.
-    assert {day for _, day in days_of[0].items() - days_of[1].items()} == {date(2020, 3, 2)}
+    assert {day for _, day in before.items() - after.items()} == {date(2020, 3, 2)}
 
 
 def test_a_rerun_writes_nothing(shop: SimpleNamespace) -> None:

@@ -136,7 +136,7 @@ def test_a_rebuild_that_dies_leaves_whole_views_and_the_next_one_all_of_them(
         swap_in(*arguments)
         done.append(arguments)
 
-    monkeypatch.setattr(commits, "swap_in", die)
+    monkeypatch.setattr(commits, "commit_staged", die)
     with pytest.raises(OSError, match="pulled the plug"):
         rebuild.rebuild(spark, run)
     assert {view.name: contents(run.data_root, view) for view in VIEWS} == whole
