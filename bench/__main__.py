@@ -10,24 +10,23 @@ from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
-from bench import batch, machine, results
-from bench.batch_growth import batch_growth_table
+from bench import batch, environments, results
 from bench.case import Case, Run, Table
 from bench.freshness import freshness_table
 from bench.growth import growth_table
 from bench.incremental import incremental_table
 from bench.layout import layout_table
-from bench.process import BenchError, run_measured
-from bench.scale import FULL, QUICK, Scale
+from bench.process import run_measured
 from bench.serving import fresh_table, serving_table
-from bench.stage import FOLDER, Stage, open_stage
 from bench.sweep import small_sweep_table, sweep_table
+from bench.testbed import FOLDER, FULL, QUICK, Scale, Testbed, open_testbed
 from bench.throughput import ingest_table, replay_table, speed_table
 from lambda_spark import cli
+from lambda_spark.errors import LambdaSparkError
 from lambda_spark.settings import PROJECT_ROOT
 
 DOCUMENT = PROJECT_ROOT / "docs" / "benchmarks.md"
-TABLES: dict[str, Callable[[Stage], Table]] = {
+TABLES: dict[str, Callable[[Testbed], Table]] = {
     "speed": speed_table,
     "replay": replay_table,
     "ingest": ingest_table,
@@ -36,13 +35,13 @@ TABLES: dict[str, Callable[[Stage], Table]] = {
     "sweep": sweep_table,
     "small-sweep": small_sweep_table,
     **{f"batch-{step}": partial(batch.batch_table, step) for step in batch.STEPS},
-    "batch-growth": batch_growth_table,
+    "batch-growth": batch.batch_growth_table,
     "incremental": incremental_table,
     "layout": layout_table,
     "serving": serving_table,
     "serving-freshness": fresh_table,
 }
-# Curves over sizes, settings and layouts, which say nothing on small data.
+# Curves over sizes, settings and layouts, which are meaningless on small data.
 CURVES = ("growth", "sweep", "small-sweep", "batch-growth", "layout")
 
 
@@ -56,20 +55,24 @@ def main() -> None:
     scale = QUICK if args.quick else FULL
     session = datetime.now(timezone.utc).isoformat(timespec="seconds")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the broker would outlive the bench
-    with open_stage(scale) as stage:
+    with open_testbed(scale) as testbed:
         for key in args.only or [key for key in TABLES if scale.is_published or key not in CURVES]:
-            table = TABLES[key](stage)
+            table = TABLES[key](testbed)
             table = table._replace(cases=[case for case in table.cases if args.case in case.name])
             measure(table, scale, session)
             publish(table, scale)
 
 
 def measure(table: Table, scale: Scale, session: str) -> None:
-    """Run the cases of the table in turn, as often as each is to be run, and keep the figures.
+    """Run the cases of the table in turn, each as often as its repetitions, and keep the figures.
 
-    What is run more than once is run once more before, as a warm-up. A case that fails is left out from then on.
+    A case with several runs gets a warm-up first. A case that fails is left out from then on.
     """
-    about = {"machine": machine.machine(), "versions": machine.versions(table.packages), "commit": machine.commit()}
+    about = {
+        "machine": environments.machine(),
+        "versions": environments.versions(table.packages),
+        "commit": environments.commit(),
+    }
     failed = set()
     for number in range(scale.repetitions + 1):
         for case in table.cases:
@@ -79,7 +82,7 @@ def measure(table: Table, scale: Scale, session: str) -> None:
             print(f"{table.key}: {case.name}, {f'run {number} of {repetitions}' if number else 'warm-up'}", flush=True)
             try:
                 record = {"session": session, "table": table.key, "case": case.name, **about, **run_once(case)}
-            except BenchError as error:
+            except LambdaSparkError as error:
                 print(f"Left out: {error}", file=sys.stderr, flush=True)
                 failed.add(case.name)
                 continue
@@ -96,7 +99,7 @@ def run_once(case: Case) -> dict[str, object]:
 
 
 def publish(table: Table, scale: Scale) -> None:
-    """Print the table; in full scale, put it into the document too."""
+    """Print the table; for a published scale, also write it into the document."""
     records = results.read_session(results_file(scale), table.key)
     if not records:
         return
@@ -107,12 +110,12 @@ def publish(table: Table, scale: Scale) -> None:
 
 
 def results_file(scale: Scale) -> Path:
-    """Return where the results of that scale are kept."""
+    """Return the file of the results of that scale."""
     return FOLDER / f"results-{scale.name}.jsonl"
 
 
 def shown(run: Run, folder: str) -> str:
-    """Return the command without what differs from machine to machine and from run to run."""
+    """Return the command without parts that differ between machines and runs."""
     words = shlex.join(run.command).replace(folder, "FOLDER").replace(f"{PROJECT_ROOT}/", "")
     return words.replace(sys.executable, "python")
 

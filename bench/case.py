@@ -1,24 +1,24 @@
-"""What is measured: tables of cases, each case a command that is prepared anew for every run."""
+"""The measurements: tables of cases, each case a command that is prepared again for every run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.process import Measured
+from bench.process import Measurement
 
 Figures = Mapping[str, float | None]
 
 
 class Run(NamedTuple):
-    """A command, and what its figures are once it has ended."""
+    """A command, and a function that returns its figures once it has ended."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
-    figures: Callable[[Measured], Figures]
+    figures: Callable[[Measurement], Figures]
 
 
 class Case(NamedTuple):
-    """A row of a table. `prepare` is given an empty folder of the run's own; `remark` stands in the last column."""
+    """A row of a table. `prepare` gets a new empty folder for each run; `remark` is in the last column."""
 
     name: str
     prepare: Callable[[Path], Run]
@@ -27,7 +27,7 @@ class Case(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column: the figure's name, its heading, its format, and whether its ratio to the first case is given too."""
+    """A column: the figure's name, its heading, its format, and whether the ratio to the first case is shown too."""
 
     figure: str
     heading: str
@@ -36,9 +36,9 @@ class Column(NamedTuple):
 
 
 class Goal(NamedTuple):
-    """What a figure of a case is to come to, `limit` at most or, with `is_least`, at least; `words` say so.
+    """The goal for a figure of a case: at most `limit` or, with `is_least`, at least; `words` describe it.
 
-    With `share_of` it is the figure's share of the same figure of that case.
+    With `share_of` the limit is for the figure's share of the same figure of that case.
     """
 
     case: str
@@ -51,9 +51,9 @@ class Goal(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What is measured together, its cases in turn, so that a machine that slows down slows them all.
+    """Cases that are measured in turn, so that a machine that slows down slows all of them.
 
-    `data` says in a few words what it was measured with.
+    `data` describes the data in a few words.
     """
 
     key: str

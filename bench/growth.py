@@ -1,4 +1,4 @@
-"""`python -m bench.growth`: what the speed layer leaves on disk over many micro-batches, a line of JSON a second."""
+"""`python -m bench.growth`: the speed layer's files on disk over many micro-batches, one line of JSON a second."""
 
 import argparse
 import json
@@ -12,10 +12,10 @@ import altair
 import pandas as pd
 
 from bench.case import Case, Column, Figures, Run, Table
-from bench.freshness import PACKAGES, tree_bytes
-from bench.probe import offer, running
-from bench.process import Measured, job
-from bench.stage import Stage
+from bench.freshness import PACKAGES, offer, tree_bytes
+from bench.process import Measurement, job
+from bench.testbed import Testbed
+from lambda_spark.local.processes import running_process
 from lambda_spark.settings import PROJECT_ROOT, Settings, load_settings
 from lambda_spark.speed import checkpoints
 from lambda_spark.speed.checkpoints import received_count
@@ -31,19 +31,15 @@ COLUMNS = (
     Column("table_bytes_per_event", "recent_brands, bytes an event", "{:,.1f}"),
     Column("written_per_event", "written in all, bytes an event"),
 )
-_SECONDS_PER_LOOK = 1
+_SAMPLE_SECONDS = 1
 Sample = Mapping[str, float]
 
 
-def growth_table(stage: Stage) -> Table:
-    """The speed layer at 1,000 events a second, for as many micro-batches as the scale says."""
-    cases = [
-        Case(f"{users:,} users known", partial(_growth_run, stage, users), repetitions=1)
-        for users in stage.scale.known_users[:1]
-    ]
-    return Table(
-        "growth", "What piles up over many micro-batches", cases, COLUMNS, "", PACKAGES, "1,000 events a second"
-    )
+def growth_table(testbed: Testbed) -> Table:
+    """Return the table of the speed layer at 1,000 events a second, for the scale's number of micro-batches."""
+    users = testbed.scale.known_users[0]
+    cases = [Case(f"{users:,} users known", partial(_growth_run, testbed, users), repetitions=1)]
+    return Table("growth", "Files after many micro-batches", cases, COLUMNS, "", PACKAGES, "1,000 events a second")
 
 
 def main() -> None:
@@ -54,12 +50,11 @@ def main() -> None:
     args = options.parse_args()
     settings = load_settings()
     first = sample(settings)
-    with running(job("speed_stream")), running(offer(settings, args.users)):
+    with running_process(job("speed_stream")), running_process(offer(settings, args.users)):
         while (now := sample(settings))["batches"] < first["batches"] + args.batches:
-            print(
-                json.dumps({name: value - first[name] * (name in ("batches", "events")) for name, value in now.items()})
-            )
-            time.sleep(_SECONDS_PER_LOOK)
+            counts = {name: now[name] - first[name] for name in ("batches", "events")}
+            print(json.dumps({**now, **counts}))
+            time.sleep(_SAMPLE_SECONDS)
 
 
 def sample(settings: Settings) -> Sample:
@@ -75,21 +70,14 @@ def sample(settings: Settings) -> Sample:
     }
 
 
-def _growth_run(stage: Stage, users: int, _: Path) -> Run:
-    environment = stage.known_users(users, {})
-    command = [
-        sys.executable,
-        "-m",
-        "bench.growth",
-        "--users",
-        str(users),
-        "--batches",
-        str(stage.scale.growth_batches),
-    ]
+def _growth_run(testbed: Testbed, users: int, _: Path) -> Run:
+    environment = testbed.known_users(users, {})
+    command = [sys.executable, "-m", "bench.growth", "--users", str(users)]
+    command += ["--batches", str(testbed.scale.growth_batches)]
 
-    def figures(measured: Measured) -> Figures:
+    def figures(measured: Measurement) -> Figures:
         samples = [json.loads(line) for line in measured.output.splitlines()]
-        if stage.scale.is_published:
+        if testbed.scale.is_published:
             draw(samples, CHART)
         return summary(samples, measured.usage().written_bytes)
 
@@ -97,7 +85,7 @@ def _growth_run(stage: Stage, users: int, _: Path) -> Run:
 
 
 def summary(samples: Sequence[Sample], written_bytes: int) -> Figures:
-    """Return the figures of the table."""
+    """Return the figures of the table from the samples of a run."""
     first, half, last = samples[0], samples[len(samples) // 2], samples[-1]
     events = last["events"] - first["events"]
     return {
@@ -115,16 +103,13 @@ def summary(samples: Sequence[Sample], written_bytes: int) -> Figures:
 def draw(samples: Sequence[Sample], path: Path) -> None:
     """Draw the sizes over the micro-batches."""
     names = {"checkpoint_bytes": "checkpoint with state", "table_bytes": "recent_brands"}
-    rows = pd.DataFrame(samples).rename(columns=names).melt("batches", list(names.values()), "what", "bytes")
+    rows = pd.DataFrame(samples).rename(columns=names).melt("batches", list(names.values()), "folder", "bytes")
     rows["MB"] = rows["bytes"] / 1e6
-    chart = (
-        altair.Chart(rows)
-        .mark_line()
-        .encode(
-            altair.X("batches", title="micro-batches"),
-            altair.Y("MB", title="MB on disk"),
-            altair.Color("what", title=None),
-        )
+    chart = altair.Chart(rows).mark_line()
+    chart = chart.encode(
+        altair.X("batches", title="micro-batches"),
+        altair.Y("MB", title="MB on disk"),
+        altair.Color("folder", title=None),
     )
     chart.properties(width=640, height=240).save(path)
 

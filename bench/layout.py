@@ -1,6 +1,6 @@
-"""`python -m bench.layout FOLDER`: what trends and as-of answers read of events laid out in one way or another.
+"""`python -m bench.layout FOLDER`: the reads of trends and of as-of answers, by the layout of the events.
 
-Prints the seconds of each read as JSON, the median of some, by DuckDB over Parquet as in the tasks of the batch layer.
+Prints as JSON the median seconds of each read, by DuckDB over Parquet as in the tasks of the batch layer.
 """
 
 import argparse
@@ -17,12 +17,12 @@ import duckdb
 from bench.batch import parquet_files
 from bench.case import Case, Column, Figures, Run, Table
 from bench.freshness import tree_bytes
-from bench.process import Measured
+from bench.process import Measurement
 from bench.results import last_figures
-from bench.stage import FOLDER, Stage
+from bench.testbed import FOLDER, Testbed
 from lambda_spark.delta.tables import EVENTS
 
-# layout -> what DuckDB is told when it writes the events
+# layout -> query|options of the COPY by which DuckDB writes the events
 LAYOUTS: Mapping[str, str] = {
     "by day, as they came": "SELECT * FROM events ORDER BY event_time|PARTITION_BY (event_date)",
     "by day, users together": "SELECT * FROM events ORDER BY event_date, user_id, event_time|PARTITION_BY (event_date)",
@@ -49,10 +49,10 @@ COLUMNS = (
 _REPETITIONS = 5
 
 
-def layout_table(stage: Stage) -> Table:
-    """The same events, laid out in several ways."""
-    events = stage.scale.batch_sizes[-2]
-    cases = [Case(name, partial(_run, stage, events, name), repetitions=1) for name in LAYOUTS]
+def layout_table(testbed: Testbed) -> Table:
+    """Return the table of the same events in several layouts."""
+    events = testbed.scale.batch_sizes[-2]
+    cases = [Case(name, partial(_run, testbed, events, name), repetitions=1) for name in LAYOUTS]
     return Table("layout", "Layout of `events`", cases, COLUMNS, "", ("duckdb",), f"{events:,} events of a month")
 
 
@@ -66,11 +66,8 @@ def main() -> None:
     files = sorted(map(str, folder.rglob("*.parquet")))
     connection.execute(f"CREATE VIEW events AS SELECT * FROM read_parquet({files})")
     connection.execute("CREATE TABLE first_events AS SELECT user_id FROM events LIMIT 1000")
-    print(
-        json.dumps(
-            {name: median(_seconds(connection, sql) for _ in range(_REPETITIONS)) for name, sql in READS.items()}
-        )
-    )
+    seconds = {name: median(_seconds(connection, sql) for _ in range(_REPETITIONS)) for name, sql in READS.items()}
+    print(json.dumps(seconds))
 
 
 def _seconds(connection: duckdb.DuckDBPyConnection, sql: str) -> float:
@@ -79,18 +76,18 @@ def _seconds(connection: duckdb.DuckDBPyConnection, sql: str) -> float:
     return perf_counter() - begin
 
 
-def _run(stage: Stage, events: int, layout: str, _: Path) -> Run:
+def _run(testbed: Testbed, events: int, layout: str, _: Path) -> Run:
     folder = FOLDER / f"layout-{events}" / layout.replace(" ", "-").replace(",", "")
     if not folder.exists():
         folder.parent.mkdir(exist_ok=True)
-        files = parquet_files(stage.batch_root(events) / EVENTS.name)
+        files = parquet_files(testbed.batch_root(events) / EVENTS.name)
         rows, options = LAYOUTS[layout].split("|")
         connection = duckdb.connect(config={"memory_limit": "10GB"})
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"CREATE VIEW events AS SELECT * FROM read_parquet({files}, hive_partitioning = true)")
         connection.execute(f"COPY ({rows}) TO '{folder}' (FORMAT parquet, COMPRESSION zstd, {options})")
 
-    def figures(measured: Measured) -> Figures:
+    def figures(measured: Measurement) -> Figures:
         return {**last_figures(measured.output), "mb": tree_bytes(folder) / 1e6}
 
     return Run([sys.executable, "-m", "bench.layout", str(folder)], {}, figures)

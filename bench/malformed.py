@@ -1,4 +1,4 @@
-"""Messages that are no events, each with the reason for which both layers reject it."""
+"""Messages that aren't events, each with the reason for which both layers reject it."""
 
 import csv
 import json
@@ -11,13 +11,13 @@ from lambda_spark.events.rejects import Reason
 from lambda_spark.kafka.client import ensure_topic, open_producer
 from lambda_spark.settings import KafkaSettings
 
-# A value and the reason for which it is rejected.
+# A value, and the reason for which it is rejected.
 Malformed = tuple[bytes | None, Reason]
 
 _LARGE = 2_000_000
 _POOL = 10_000
 _NO_ID = (True, {"id": 1}, [1], "abc", "1 2", "0x1f", "1" * 30, str(2**63), 2**63, -(10**25), 10**400)
-# Values that a column must not have, by the reason for which they are rejected.
+# reason -> a column and its values that are rejected for it
 WRONG: dict[Reason, tuple[str, tuple[object, ...]]] = {
     Reason.USER_ID_MALFORMED: ("user_id", _NO_ID),
     Reason.PRODUCT_ID_MALFORMED: ("product_id", _NO_ID),
@@ -35,14 +35,14 @@ WRONG: dict[Reason, tuple[str, tuple[object, ...]]] = {
 
 
 def malformed_messages(rng: Random, values: Iterable[bytes], long_every: int) -> Iterator[Malformed]:
-    """Make a malformed message of each event, given as JSON, and one in so many of them of 2 MB."""
+    """Yield a malformed message per event, given as JSON; every `long_every`th has 2 MB."""
     for number, value in enumerate(values):
         make = _too_long if number % long_every == 0 else rng.choice(_KINDS)
         yield make(rng, value)
 
 
 def send_half_malformed(kafka: KafkaSettings, file: Path) -> None:
-    """Make a topic of as many messages as the file has events, every second of them malformed."""
+    """Fill a new topic with as many messages as the file has events, every second one malformed."""
     with file.open(newline="") as lines, open_producer(kafka, topic := ensure_topic(kafka)) as producer:
         rows = csv.DictReader(lines)
         first = [json.dumps(row | {"price": "9.5"}).encode() for row in islice(rows, _POOL)]
@@ -60,14 +60,14 @@ def _cut(rng: Random, value: bytes) -> Malformed:
     return value[: rng.randrange(len(value))], Reason.NOT_A_JSON_OBJECT
 
 
-def _no_object(rng: Random, value: bytes) -> Malformed:
+def _not_an_object(rng: Random, value: bytes) -> Malformed:
     depth = rng.choice([1, 100, 20_000])
     others = [b"null", b"5", b"[" + value + b"]", json.dumps(value.decode()).encode(), b"[" * depth + b"]" * depth]
     return rng.choice([*others, value * 2, b"\xef\xbb\xbf" + value]), Reason.NOT_A_JSON_OBJECT
 
 
-def _no_number(rng: Random, value: bytes) -> Malformed:
-    # The first two are no JSON, but read as numbers by some, DuckDB among them.
+def _not_a_number(rng: Random, value: bytes) -> Malformed:
+    # The first two aren't JSON, but some parsers, such as DuckDB, read them as numbers.
     number = rng.choice([b"NaN", b"-Infinity", b"01", b"+1", b"1e", b"0x10"])
     reason = Reason.PRICE_MALFORMED if number in (b"NaN", b"-Infinity") else Reason.NOT_A_JSON_OBJECT
     return value.replace(b'"9.5"', number), reason
@@ -77,7 +77,7 @@ def _control_character(rng: Random, value: bytes) -> Malformed:
     return _put_in(value, bytes([rng.randrange(32)])), Reason.NOT_A_JSON_OBJECT
 
 
-def _no_utf8(rng: Random, value: bytes) -> Malformed:
+def _not_utf8(rng: Random, value: bytes) -> Malformed:
     piece = rng.choice(
         [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80", bytes([rng.randrange(128, 256)])]
     )
@@ -105,6 +105,6 @@ def _empty(*_: object) -> Malformed:
 
 
 _KINDS: tuple[Callable[[Random, bytes], Malformed], ...] = (
-    *(_cut, _no_object, _no_number, _control_character, _no_utf8, _deep, _empty),
+    *(_cut, _not_an_object, _not_a_number, _control_character, _not_utf8, _deep, _empty),
     *[_wrong_value] * 9,
 )

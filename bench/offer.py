@@ -1,4 +1,4 @@
-"""`python -m bench.offer`: sends events of known users to a topic, 1,000 a second, each dated when it is sent."""
+"""`python -m bench.offer`: sends 1,000 events a second of known users to a topic, with the present as event time."""
 
 import argparse
 import json
@@ -10,17 +10,17 @@ from typing import Any
 
 from kafka import KafkaProducer
 
-from bench.stage import known_user_ids
+from bench.testbed import known_user_ids
 
 RATE = 1_000
 _BRANDS = 500
 _LINGER_MS = 5
-# What is due within so long is sent together: to wake for each would take a tenth of the machine.
+# Events due within a tick are sent together: waking up for each would take a tenth of the machine.
 _TICK_SECONDS = 0.01
 
 
 def make_event(number: int, user_id: int, now: datetime) -> dict[str, str]:
-    """Return an event of that moment, to the microsecond."""
+    """Return an event at that time, to the microsecond."""
     return {
         "event_time": f"{now:%Y-%m-%d %H:%M:%S.%f} UTC",
         "event_type": "view",
@@ -35,7 +35,7 @@ def make_event(number: int, user_id: int, now: datetime) -> dict[str, str]:
 
 
 def offer(producer: Any, topic: str, users: range) -> None:
-    """Send 1,000 events a second until the process is ended."""
+    """Send 1,000 events a second until the process is stopped."""
     chance, began_at = random.Random(7), time.monotonic()
     for number in count():
         if (wait := began_at + number / RATE - time.monotonic()) > 0:
@@ -45,7 +45,7 @@ def offer(producer: Any, topic: str, users: range) -> None:
 
 
 def main() -> None:
-    """Parse the options and offer."""
+    """Parse the options and send."""
     options = argparse.ArgumentParser(prog="python -m bench.offer", description=__doc__)
     options.add_argument("--bootstrap-servers", required=True)
     options.add_argument("--topic", required=True)

@@ -1,6 +1,5 @@
-"""A command as a process of its own: how long it ran, what it printed, what it and its descendants used."""
+"""Measured commands: the time, the output, and the resources that a process and its descendants used."""
 
-import os
 import subprocess
 import sys
 import time
@@ -12,20 +11,20 @@ from typing import NamedTuple
 import psutil
 
 from lambda_spark.errors import LambdaSparkError
-from lambda_spark.settings import PROJECT_ROOT
+from lambda_spark.local.processes import start_process
 
 _POLL_SECONDS = 0.25
 _LAST_LINES = 30
 
 
 class BenchError(LambdaSparkError):
-    """Raised where something cannot be measured, or what was measured gave a wrong answer."""
+    """Raised if something can't be measured, or if a measured run gave a wrong answer."""
 
 
 class Usage(NamedTuple):
-    """What a process and its descendants had used by a moment, in seconds since 1970.
+    """The resources that a process and its descendants had used by `at`, in seconds since 1970.
 
-    Memory is the resident memory of all of them together, shared pages counted in each.
+    Memory is the resident memory of all of them together, with shared pages counted for each.
     """
 
     at: float
@@ -34,8 +33,8 @@ class Usage(NamedTuple):
     written_bytes: int
 
 
-class Measured(NamedTuple):
-    """One run; its usage was looked at a few times a second."""
+class Measurement(NamedTuple):
+    """One run, with its usage sampled four times a second."""
 
     began_at: float  # seconds since 1970
     seconds: float
@@ -43,43 +42,32 @@ class Measured(NamedTuple):
     usages: Sequence[Usage]
 
     def usage(self, until: float | None = None) -> Usage:
-        """Return the usage at the end, or until a moment after which something was done that does not count."""
+        """Return the usage at the end, or by `until` if the process did something afterwards that doesn't count."""
         return [self.usages[0], *(usage for usage in self.usages if until is None or usage.at <= until)][-1]
 
 
-def run_measured(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Measured:
-    """Run the command in the project's folder, its output kept in `folder`. Raises BenchError where it fails."""
+def run_measured(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Measurement:
+    """Run the command in the project's folder, with its output in `folder`. Raises BenchError if it fails."""
     output, errors = folder / "output", folder / "errors"
     with output.open("wb") as out, errors.open("wb") as err:
         began_at, clock = time.time(), time.monotonic()
-        process = subprocess.Popen(
-            command, env=os.environ | environment, cwd=PROJECT_ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err
-        )
-        tree = _Tree(process.pid)
+        process = start_process(command, environment, stdout=out, stderr=err)
+        tree = _ProcessTree(process.pid)
         try:
-            tree.look()
+            tree.sample()
             while _is_running(process):
-                tree.look()
+                tree.sample()
         finally:
             seconds = time.monotonic() - clock
-            tree.end()
+            tree.kill()
     if process.returncode:
-        said = "\n".join(errors.read_text(errors="replace").splitlines()[-_LAST_LINES:])
-        raise BenchError(f"`{' '.join(command)}` ended with {process.returncode}: {said}")
-    return Measured(began_at, seconds, output.read_text(), tree.usages)
-
-
-def run_unmeasured(command: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Run a command that only prepares. Raises BenchError where it fails."""
-    done = subprocess.run(
-        command, env=os.environ | environment, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise BenchError(f"`{' '.join(command)}` ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
+        end = "\n".join(errors.read_text(errors="replace").splitlines()[-_LAST_LINES:])
+        raise BenchError(f"`{' '.join(command)}` ended with {process.returncode}: {end}")
+    return Measurement(began_at, seconds, output.read_text(), tree.usages)
 
 
 def job(name: str, *options: str) -> list[str]:
-    """Return the command that runs a job of the project."""
+    """Return the command that runs a job script."""
     return [sys.executable, f"jobs/{name}.py", *options]
 
 
@@ -91,19 +79,19 @@ def _is_running(process: "subprocess.Popen[bytes]") -> bool:
     return False
 
 
-class _Tree:
-    """A process with its descendants, as they were whenever they were looked at."""
+class _ProcessTree:
+    """A process with its descendants, sampled repeatedly."""
 
     def __init__(self, pid: int) -> None:
         self._root = psutil.Process(pid)
         self._used: dict[psutil.Process, tuple[float, int]] = {}
         self.usages: list[Usage] = []
 
-    def look(self) -> None:
-        """Take note of what the processes use now; those that have ended count as they were last seen."""
+    def sample(self) -> None:
+        """Append the present usage; processes that have ended count with their last sample."""
         resident = 0
         for process in self._processes():
-            with suppress(psutil.Error):  # it ended meanwhile
+            with suppress(psutil.Error):  # it has ended by now
                 times = process.cpu_times()
                 self._used[process] = (times.user + times.system, process.io_counters().write_bytes)
                 resident += process.memory_info().rss
@@ -117,8 +105,8 @@ class _Tree:
         except psutil.NoSuchProcess:
             return []
 
-    def end(self) -> None:
-        """Wait for what is left of it, and end what does not end by itself."""
+    def kill(self) -> None:
+        """Wait for the remaining processes, and kill those that don't end by themselves."""
         _, left = psutil.wait_procs(list(self._used), timeout=0 if self._root.is_running() else 10)
         for process in left:
             process.kill()

@@ -1,4 +1,4 @@
-"""The results as they are kept: a line of JSON per run in data/bench, and the tables made of the newest ones."""
+"""The results: a line of JSON per run in data/bench, and Markdown tables of the newest session."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ def read_session(file: Path, table: str) -> list[Record]:
 
 
 def rows_of(table: Table, records: Sequence[Record]) -> list[Row]:
-    """Return the rows of the table's cases, in its order, that have been measured."""
+    """Return one row per measured case, in the table's order."""
     rows = []
     for case in table.cases:
         runs = [record for record in records if record["case"] == case.name]
@@ -80,7 +80,7 @@ def as_markdown(table: Table, records: Sequence[Record]) -> str:
 
 
 def goal_lines(goals: Sequence[Goal], medians: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return a line per goal, with what was measured by case: met or missed."""
+    """Return a line per goal: the measured figure, met or missed. `medians` has the figures by case."""
     lines = []
     for goal in goals:
         value, base = (medians.get(case or "", {}).get(goal.figure) for case in (goal.case, goal.share_of))
@@ -94,7 +94,7 @@ def goal_lines(goals: Sequence[Goal], medians: Mapping[str, Mapping[str, float]]
 
 
 def replace_section(document: str, key: str, text: str) -> str:
-    """Put the text between the markers of that key, which the document has; what stands around them stays."""
+    """Return the document with the text between the markers of that key; unchanged if it has no such markers."""
     begin, end = f"<!-- bench:{key} -->", f"<!-- /bench:{key} -->"
     before, _, rest = document.partition(begin)
     _, _, after = rest.partition(end)

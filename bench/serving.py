@@ -1,4 +1,4 @@
-"""The API under load, beside a constant and a look-up by key, and how soon it shows what happens."""
+"""The API under load, beside a constant and a look-up by key, and the time from an event to an answer with it."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -7,15 +7,15 @@ from pathlib import Path
 
 from bench.case import Case, Column, Figures, Goal, Run, Table
 from bench.freshness import PACKAGES
-from bench.load import CONNECTIONS, find_wrk
-from bench.process import Measured, job, run_unmeasured
+from bench.process import Measurement, job
 from bench.results import last_figures
-from bench.server import SERVE, UNLIMITED
+from bench.server import CONNECTIONS, SERVE, UNLIMITED, find_wrk
 from bench.serving_data import answers_file, serving_root
-from bench.stage import Stage
+from bench.testbed import Testbed
 from bench.throughput import ALTERNATIVES
 from lambda_spark.delta import tables
 from lambda_spark.delta.tables import PRODUCT_ACTIVITY
+from lambda_spark.local.processes import run_command
 
 COLUMNS = (
     Column("rate", "requests/s", has_ratio=True),
@@ -37,27 +37,28 @@ _WEB_PACKAGES = ("fastapi", "uvicorn", "uvloop", "httptools", "orjson", "deltala
 _CONSTANT = "a constant"
 
 
-def serving_table(stage: Stage) -> Table:
-    """GET /v1/users/{id}/recommendations for random known users, beside what a plain app answers."""
-    repetitions = stage.scale.long_repetitions
-    cases = [Case(_CONSTANT, partial(_plain_run, stage), "plain FastAPI: the limit", repetitions)]
-    for users in stage.scale.serving_users:
-        own = partial(_own_run, stage, users)
+def serving_table(testbed: Testbed) -> Table:
+    """Return the table of GET /v1/users/{id}/recommendations for random known users, beside a plain app."""
+    repetitions = testbed.scale.long_repetitions
+    cases = [Case(_CONSTANT, partial(_plain_run, testbed), "plain FastAPI: the limit", repetitions)]
+    for users in testbed.scale.serving_users:
+        own = partial(_own_run, testbed, users)
         cases.append(Case(_own_name(users), own, "computed when asked, with evidence", repetitions))
-        by_key = "computed before, text read as it is, of nothing newer"
+        by_key = "computed before, stored text, nothing newer"
         cases.append(
-            Case(f"a key in SQLite, {users:,} users", partial(_look_up_run, stage, users), by_key, repetitions)
+            Case(f"a key in SQLite, {users:,} users", partial(_look_up_run, testbed, users), by_key, repetitions)
         )
-    data = f"{CONNECTIONS} connections by wrk for {stage.scale.load_seconds} s, one worker, 9 brands a user"
-    goals = load_goals(stage.scale.serving_users)
+    data = f"{CONNECTIONS} connections by wrk for {testbed.scale.load_seconds} s, one worker, 9 brands a user"
+    goals = load_goals(testbed.scale.serving_users)
     return Table("serving", "Recommendations over HTTP", cases, COLUMNS, "", _WEB_PACKAGES, data, goals)
 
 
-def fresh_table(stage: Stage) -> Table:
-    """1,000 events a second offered: from an event sent to its brand in GET /v1/users/{id}/brands."""
-    sizes = stage.scale.known_users[:2]
+def fresh_table(testbed: Testbed) -> Table:
+    """Return the table of 1,000 events a second: from sending an event to its brand in GET /v1/users/{id}/brands."""
+    sizes = testbed.scale.known_users[:2]
     cases = [
-        Case(_known_name(users), partial(_fresh_run, stage, users), "", stage.scale.long_repetitions) for users in sizes
+        Case(_known_name(users), partial(_fresh_run, testbed, users), "", testbed.scale.long_repetitions)
+        for users in sizes
     ]
     packages, data = (*PACKAGES, *_WEB_PACKAGES[:2]), "1,000 events/s offered, the stream's default trigger"
     goals = fresh_goals(sizes)
@@ -65,7 +66,7 @@ def fresh_table(stage: Stage) -> Table:
 
 
 def load_goals(sizes: Sequence[int]) -> list[Goal]:
-    """Return what the API is to reach with so many users."""
+    """Return the goals of the API under load, by number of users."""
     goals = []
     for name in map(_own_name, sizes):
         goals.append(Goal(name, "rate", 0.5, "half of the constant's requests/s", "{:.0%}", True, _CONSTANT))
@@ -75,7 +76,7 @@ def load_goals(sizes: Sequence[int]) -> list[Goal]:
 
 
 def fresh_goals(sizes: Sequence[int]) -> list[Goal]:
-    """Return how soon an event is to be seen among so many users."""
+    """Return the goals for the time until an event is answered, by number of known users."""
     goals = []
     for name in map(_known_name, sizes):
         goals.append(Goal(name, "median_ms", 1_000, "half of the events within 1 s", "{:,.0f} ms"))
@@ -92,39 +93,39 @@ def _known_name(users: int) -> str:
     return f"{users:,} users known"
 
 
-def _plain_run(stage: Stage, _: Path) -> Run:
-    return _load_run(stage, "/constant", 1, [str(ALTERNATIVES / "plain_server.py")], {})
+def _plain_run(testbed: Testbed, _: Path) -> Run:
+    return _load_run(testbed, "/constant", 1, [str(ALTERNATIVES / "plain_server.py")], {})
 
 
-def _look_up_run(stage: Stage, users: int, _: Path) -> Run:
-    server = [str(ALTERNATIVES / "plain_server.py"), "--answers", str(answers_file(stage, users))]
-    return _load_run(stage, "/users/%d/recommendations", users, server, {})
+def _look_up_run(testbed: Testbed, users: int, _: Path) -> Run:
+    server = [str(ALTERNATIVES / "plain_server.py"), "--answers", str(answers_file(testbed, users))]
+    return _load_run(testbed, "/users/%d/recommendations", users, server, {})
 
 
-def _own_run(stage: Stage, users: int, _: Path) -> Run:
-    environment = {"LAMBDA_DATA_ROOT": str(serving_root(stage, users)), **UNLIMITED}
-    return _load_run(stage, "/v1/users/%d/recommendations", users, SERVE, environment)
+def _own_run(testbed: Testbed, users: int, _: Path) -> Run:
+    environment = {"LAMBDA_DATA_ROOT": str(serving_root(testbed, users)), **UNLIMITED}
+    return _load_run(testbed, "/v1/users/%d/recommendations", users, SERVE, environment)
 
 
-def _load_run(stage: Stage, path: str, users: int, server: Sequence[str], environment: Mapping[str, str]) -> Run:
+def _load_run(testbed: Testbed, path: str, users: int, server: Sequence[str], environment: Mapping[str, str]) -> Run:
     find_wrk()
-    command = [sys.executable, "-m", "bench.load", "--path", path, "--users", str(users)]
-    command += ["--seconds", str(stage.scale.load_seconds), "--", sys.executable, *server]
+    command = [sys.executable, "-m", "bench.server", "--path", path, "--users", str(users)]
+    command += ["--seconds", str(testbed.scale.load_seconds), "--", sys.executable, *server]
     return Run(command, environment, _printed)
 
 
-def _fresh_run(stage: Stage, users: int, _: Path) -> Run:
-    environment = {**stage.known_users(users, {}), **UNLIMITED}
+def _fresh_run(testbed: Testbed, users: int, _: Path) -> Run:
+    environment = {**testbed.known_users(users, {}), **UNLIMITED}
     if not tables.exists(environment["LAMBDA_DATA_ROOT"], PRODUCT_ACTIVITY):
-        run_unmeasured(job("batch_trends"), environment)
+        run_command(job("batch_trends"), environment)
     command = [sys.executable, "-m", "bench.serving_probe", "--users", str(users)]
-    command += ["--warm-up", str(stage.scale.probe_warm_up_seconds), "--seconds", str(stage.scale.probe_seconds)]
+    command += ["--warm-up", str(testbed.scale.probe_warm_up_seconds), "--seconds", str(testbed.scale.probe_seconds)]
     return Run(command, environment, lambda measured: {**_printed(measured), "peak_mb": _peak_mb(measured)})
 
 
-def _printed(measured: Measured) -> Figures:
+def _printed(measured: Measurement) -> Figures:
     return last_figures(measured.output)
 
 
-def _peak_mb(measured: Measured) -> float:
+def _peak_mb(measured: Measurement) -> float:
     return measured.usage().peak_bytes / 1e6

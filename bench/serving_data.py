@@ -1,4 +1,4 @@
-"""What the serving bench asks for, written without Spark: the tables of a shop with so many users, answers by key."""
+"""The data of the serving bench, written without Spark: the tables of a shop with many users, and answers by key."""
 
 import json
 import sqlite3
@@ -14,7 +14,9 @@ import pyarrow as pa
 from numpy.random import default_rng
 from pyspark.sql import Row
 
-from bench.stage import FOLDER, Stage, known_user_ids
+from bench.testbed import FOLDER, Testbed, known_user_ids
+from lambda_spark.batch.bucket_counts import count_here
+from lambda_spark.batch.tasks import day_span
 from lambda_spark.delta import commits, event_log, tables
 from lambda_spark.delta.coverage import COVERS, EVENTS_VERSION, RULE
 from lambda_spark.delta.parquet_files import FileWriter
@@ -26,21 +28,20 @@ from lambda_spark.local.synthetic import FIRST_DAY, generate_day, large_shop, wr
 from lambda_spark.local.synthetic_shop import DAYS, Catalogue, make_catalogue
 from lambda_spark.settings import load_settings
 from lambda_spark.time_ranges import MICROSECOND, micros, start_of
-from lambda_spark.trends import counting
 
-# Trends are those of a month of so many events, 14,000 products and 4,000 brands, of which the last days are made.
+# The trends are those of a month of so many events, 14,000 products and 4,000 brands; only its last days are written.
 EVENTS_A_MONTH = 5_000_000
-_DAYS_MADE = range(DAYS - 8, DAYS)
+_DAYS_WRITTEN = range(DAYS - 8, DAYS)
 _SEED = 7
-# Some are of the same brand: 9 brands a user are left.
+# Several views may be of one brand: 9 brands a user are left.
 _VIEWS_A_USER = 11
-_USERS_AT_ONCE = 250_000
+_USERS_PER_PART = 250_000
 _ANSWERS_A_USER = 10
 
 
-def serving_root(stage: Stage, users: int) -> Path:
+def serving_root(testbed: Testbed, users: int) -> Path:
     """Return a data root with events, their counts, and the brands of so many users; made once."""
-    root, unfinished = FOLDER / f"serving-{users}", stage.folder / f"serving-{users}"
+    root, unfinished = FOLDER / f"serving-{users}", testbed.folder / f"serving-{users}"
     if not root.exists():
         print(f"Making the views of {users:,} users ...", flush=True)
         write_views(str(unfinished), users, EVENTS_A_MONTH)
@@ -48,9 +49,9 @@ def serving_root(stage: Stage, users: int) -> Path:
     return root
 
 
-def answers_file(stage: Stage, users: int) -> Path:
+def answers_file(testbed: Testbed, users: int) -> Path:
     """Return a SQLite file with an answer of ten products for each of so many users; made once."""
-    file, unfinished = FOLDER / f"answers-{users}.sqlite", stage.folder / f"answers-{users}.sqlite"
+    file, unfinished = FOLDER / f"answers-{users}.sqlite", testbed.folder / f"answers-{users}.sqlite"
     if not file.exists():
         print(f"Making the answers of {users:,} users ...", flush=True)
         write_answers(unfinished, users)
@@ -59,13 +60,13 @@ def answers_file(stage: Stage, users: int) -> Path:
 
 
 def write_views(root: str, users: int, events_a_month: int) -> None:
-    """Write `events`, `product_activity` and `user_brands` as the jobs would have."""
+    """Write `events`, `product_activity` and `user_brands` as the jobs would."""
     brands = load_settings().brands
-    _write(root, EVENTS, (_events(root, users, events_a_month, day) for day in _DAYS_MADE), None)
+    _write(root, EVENTS, (_events(root, users, events_a_month, day) for day in _DAYS_WRITTEN), None)
     version, files = tables.version_of(root, EVENTS), event_log.event_files(root)
     lineage = {EVENTS_VERSION: version, COVERS: {}}
     days = sorted({file.day for file in files})
-    counts = counting.count_here([counting.day_span(files, day) for day in days])
+    counts = count_here([day_span(files, day) for day in days])
     counts = counts.set_column(0, "event_date", counts["bucket_at"].cast(pa.date32()))
     _write(root, PRODUCT_ACTIVITY, [counts], lineage)
     catalogue = make_catalogue(_SEED, large_shop(events_a_month))
@@ -81,7 +82,7 @@ def write_answers(file: Path, users: int) -> None:
     def rows() -> Iterator[tuple[int, str]]:
         for user_id in known_user_ids(users):
             chosen = rng.integers(0, len(products), _ANSWERS_A_USER).tolist()
-            answer = [{"product_id": products[place], "score": place / len(products)} for place in chosen]
+            answer = [{"product_id": products[row], "score": row / len(products)} for row in chosen]
             yield user_id, json.dumps(answer)
 
     with sqlite3.connect(file) as connection:
@@ -115,18 +116,18 @@ def _events(root: str, users: int, events_a_month: int, day: int) -> pa.Table:
 
 
 def _brand_lists(users: int, catalogue: Catalogue, limit: int) -> Iterator[pa.Table]:
-    """Yield the lists of all users, in no order, of brands that they met in the month."""
+    """Yield the lists of all users, in random order, of brands that they viewed in the month."""
     rng, ids = default_rng([_SEED, users]), np.array(known_user_ids(users))
     rng.shuffle(ids)
-    names, brand_of = np.unique(catalogue.brand, return_inverse=True)  # the first is none
+    names, brand_of = np.unique(catalogue.brand, return_inverse=True)  # the first is the empty name
     chance = catalogue.share * (brand_of > 0)
     start, length = micros(start_of(FIRST_DAY)), timedelta(DAYS) // MICROSECOND
-    for place in range(0, users, _USERS_AT_ONCE):
-        some = ids[place : place + _USERS_AT_ONCE]
+    for first in range(0, users, _USERS_PER_PART):
+        some = ids[first : first + _USERS_PER_PART]
         user = np.repeat(some, rng.geometric(1 / _VIEWS_A_USER, len(some)))
         brand = brand_of[rng.choice(len(chance), len(user), p=chance / chance.sum())].astype(np.int32)
-        told = np.zeros(len(user), np.int64)
+        no_offset = np.zeros(len(user), np.int64)
         columns = [user, pa.DictionaryArray.from_arrays(brand, names.tolist())]
-        columns += [rng.integers(start, start + length, len(user)), told.astype(np.int32), told]
+        columns += [rng.integers(start, start + length, len(user)), no_offset.astype(np.int32), no_offset]
         seen = pa.Table.from_arrays([pa.array(column) for column in columns], schema=merging.SIGHTINGS)
         yield pa.Table.from_batches([merging.brand_lists(merging.merge(seen, limit))])

@@ -1,8 +1,8 @@
-"""`python -m bench.serving_probe`: how long an event takes from being sent to being in its user's answer.
+"""`python -m bench.serving_probe`: the time from sending an event until it is in its user's answer.
 
-Runs the speed layer and the API as they are shipped and a process that offers events, sends marked events beside these,
-each of a known user with a brand that nobody had, and polls GET /v1/users/{id}/brands until the brand is there. The
-data root and the topic are those of the settings. Prints a line of JSON with what was seen.
+Runs the speed layer and the API with their defaults and a process that offers events. Beside these it sends marked
+events, each of a known user with a new brand, and polls GET /v1/users/{id}/brands until the brand is there. The data
+root and the topic are those of the settings. Prints a line of JSON.
 """
 
 import json
@@ -19,22 +19,23 @@ from typing import NamedTuple
 
 from kafka import KafkaProducer
 
+from bench.freshness import Sighting, figures, offer, probe_options
 from bench.offer import make_event
-from bench.probe import Sighting, figures, offer, probe_options, running
 from bench.process import BenchError, job
 from bench.server import SERVE, ask, running_server
-from bench.stage import known_user_ids
+from bench.testbed import known_user_ids
+from lambda_spark.local.processes import running_process
 from lambda_spark.settings import load_settings
 from lambda_spark.speed import checkpoints
 
-# Marked events come at random moments, so that they meet micro-batches at any stage.
+# Marked events are sent at random moments, so that they hit every phase of a micro-batch.
 _MEAN_PAUSE_SECONDS = 0.2
 _POLL_SECONDS = 0.05
-# So long for the first event to be seen, and for the last.
-_PATIENCE_SECONDS = 120
+# Limits for the first event to be seen, and for the last one after the measured seconds.
+_FIRST_SECONDS = 120
 _LATE_SECONDS = 10
 
-# Sends an event of that number by that user.
+# Called with the event's number and its user.
 Send = Callable[[int, int], None]
 
 
@@ -47,7 +48,7 @@ class Marked(NamedTuple):
 
 
 def main() -> None:
-    """Parse the options, measure, and print what was seen."""
+    """Parse the options, measure, and print the figures."""
     args = probe_options("bench.serving_probe", __doc__)
     settings, users = load_settings(), known_user_ids(args.users)
     producer = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers)
@@ -58,16 +59,16 @@ def main() -> None:
 
     with (
         running_server([sys.executable, *SERVE], "/health/ready") as server,
-        running(job("speed_stream")) as stream,
-        running(offer(settings, args.users)),
+        running_process(job("speed_stream")) as stream,
+        running_process(offer(settings, args.users)),
     ):
         seen, unseen = follow(send, server.client(), users, stream, args.warm_up, args.seconds)
-    told = figures(Path(checkpoints.speed_checkpoint(settings.data_root)), seen, args.seconds)
-    print(json.dumps({**told, "seen_percent": 100 * len(seen) / (len(seen) + unseen)}))
+    found = figures(Path(checkpoints.speed_checkpoint(settings.data_root)), seen, args.seconds)
+    print(json.dumps({**found, "seen_percent": 100 * len(seen) / (len(seen) + unseen)}))
 
 
 def brand_of(number: int) -> str:
-    """Return the brand of a marked event, which no other event has, of this run or of one before on the same topic."""
+    """Return the brand of a marked event, which no other event on the topic has, of this run or an earlier one."""
     return f"marked {os.getpid()} {number}"
 
 
@@ -79,16 +80,16 @@ def follow(
     warm_up: float,
     seconds: float,
 ) -> tuple[list[Sighting], int]:
-    """Send marked events and ask for each until it is seen.
+    """Send marked events and poll for each until it is seen.
 
-    Returns those of the seconds that follow the warm-up, and how many of these were not seen. The warm-up begins with
-    the first that is seen.
+    Returns the events of the seconds after the warm-up that were seen, and the number of those that weren't. The
+    warm-up starts with the first event seen. Raises BenchError if the stream ends.
     """
     chance = random.Random(7)
     numbers = iter(chance.sample(range(len(users)), min(len(users), 100_000)))
     waiting: list[Marked] = []
     sightings: list[Sighting] = []
-    due, until = time.time(), time.time() + _PATIENCE_SECONDS
+    due, until = time.time(), time.time() + _FIRST_SECONDS
     while time.time() < until or (waiting and sightings and time.time() < until + _LATE_SECONDS):
         if stream.poll() is not None:
             raise BenchError(f"The speed layer has ended with {stream.returncode} while it was measured.")
@@ -108,10 +109,10 @@ def follow(
 
 
 def is_seen(client: HTTPConnection, marked: Marked) -> bool:
-    """Say whether the brand of the event is in its user's answer. Raises BenchError where there is no answer."""
+    """Return True if the brand of the event is in its user's answer. Raises BenchError for an unexpected status."""
     path = f"/v1/users/{marked.user_id}/brands"
     status, content = ask(client, path)
-    if status == 404:  # it has met its first brand just now
+    if status == 404:  # a user without any brand yet
         return False
     if status != 200:
         raise BenchError(f"{path} was answered with {status}: {content[:200]!r}")

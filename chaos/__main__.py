@@ -1,4 +1,4 @@
-"""`python -m chaos`: kill parts of a running pipeline, then let it meet all other faults; compare, and tell."""
+"""`python -m chaos`: kill parts of a running pipeline and compare its tables, then run the tests of other faults."""
 
 import argparse
 import signal
@@ -20,29 +20,29 @@ FOLDER = PROJECT_ROOT / "data" / "chaos"
 
 
 def main() -> None:
-    """Parse the options, run the campaign, print what came of it; the exit code is 1 where anything differs."""
+    """Parse the options, run the campaign and print the results; the exit code is 1 if anything differs."""
     options = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
     options.add_argument("--rounds", type=int, default=10, help="how many kills (default: 10)")
     options.add_argument("--seed", type=int, default=7, help="the same one chooses the same faults in the same order")
     options.add_argument("--events", type=int, default=20_000, help="how many events are replayed (default: 20,000)")
     args = options.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else what was started would outlive the campaign
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the started processes would outlive the campaign
     FOLDER.mkdir(parents=True, exist_ok=True)
     console = Console()
     with tempfile.TemporaryDirectory(dir=FOLDER, prefix="campaign-") as folder:
         rounds = list(campaign(Path(folder), args.rounds, args.seed, args.events, console.print))
         cases = submit_cases(PROJECT_ROOT / "tests", Path(folder))
     print_outcomes(console, rounds, cases)
-    sys.exit(not cases or any(each.differences for each in rounds) or any(each.ended == "failed" for each in cases))
+    sys.exit(not cases or any(each.differences for each in rounds) or any(each.result == "failed" for each in cases))
 
 
 def print_outcomes(console: Console, rounds: Sequence[Round], cases: Sequence[Case]) -> None:
-    """Print how often each fault struck and was withstood, then whatever differed."""
+    """Print how often each fault struck and was withstood, then all differences."""
     outcomes: defaultdict[str, list[tuple[bool, bool]]] = defaultdict(list)
     for each in rounds:
         outcomes[f"kill -9: {each.fault}"].append((each.victim is not None, not each.differences))
     for case in cases:
-        outcomes[case.fault].append((case.ended != "skipped", case.ended == "passed"))
+        outcomes[case.fault].append((case.result != "skipped", case.result == "passed"))
     columns = [
         left("fault", list(outcomes), is_flexible=True),
         right("tried", [len(of_fault) for of_fault in outcomes.values()]),
@@ -50,12 +50,12 @@ def print_outcomes(console: Console, rounds: Sequence[Round], cases: Sequence[Ca
         right("withstood", [sum(is_well for _, is_well in of_fault) for of_fault in outcomes.values()]),
     ]
     print_table(console, f"{len(rounds)} kills, {len(cases)} other cases", columns)
-    for run, told in {each.run: each.differences for each in rounds}.items():
-        for difference in told:
+    for run, differing in {each.run: each.differences for each in rounds}.items():
+        for difference in differing:
             console.print(f"run {run}: {difference}", style="red")
     for case in cases:
-        if case.ended != "passed":
-            console.print(f"{case.ended}: {case.test}", style="red" if case.ended == "failed" else "yellow")
+        if case.result != "passed":
+            console.print(f"{case.result}: {case.test}", style="red" if case.result == "failed" else "yellow")
 
 
 if __name__ == "__main__":

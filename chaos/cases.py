@@ -1,6 +1,6 @@
-"""The tests that show what a fault does, each marked with the fault's name, and what came of them.
+"""The tests that are marked with a fault, and their results.
 
-As a script of spark-submit it runs those below a folder and writes what came of them into a file.
+As a script of spark-submit it runs those in a folder and writes the results to a file.
 """
 
 import json
@@ -19,19 +19,19 @@ from lambda_spark.settings import PROJECT_ROOT
 
 
 class Case(NamedTuple):
-    """A test, the fault that it is about, and how it ended: `passed`, `failed` or `skipped`."""
+    """A test, its fault, and its result: `passed`, `failed` or `skipped`."""
 
     test: str
     fault: str
-    ended: str
+    result: str
 
 
-class _Cases:
-    """A plugin of pytest that keeps how each test ended."""
+class _Plugin:
+    """A plugin of pytest that collects the result of each test."""
 
     def __init__(self) -> None:
         self._faults: dict[str, str] = {}
-        self._ended: dict[str, str] = {}
+        self._results: dict[str, str] = {}
 
     def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
         for item in items:
@@ -40,35 +40,35 @@ class _Cases:
                 self._faults[item.nodeid] = marker.args[0]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        # Of set-up, test and tear-down, the first that does not pass says it.
-        if self._ended.get(report.nodeid, "passed") == "passed":
-            self._ended[report.nodeid] = report.outcome
+        # The result is that of the first of set-up, test and tear-down that does not pass.
+        if self._results.get(report.nodeid, "passed") == "passed":
+            self._results[report.nodeid] = report.outcome
 
     def cases(self) -> list[Case]:
-        return [Case(test, self._faults[test], ended) for test, ended in self._ended.items()]
+        return [Case(test, self._faults[test], result) for test, result in self._results.items()]
 
 
 def submit_cases(tests: Path, folder: Path) -> list[Case]:
-    """Run those below a folder in a process that spark-submit starts; return none where that writes no result."""
+    """Run the tests of a folder in a process of spark-submit; return an empty list if it writes no results."""
     found = folder / "cases.json"
     subprocess.run([spark_submit(), __file__, str(tests), str(found)], cwd=PROJECT_ROOT, check=False)
     return [Case(*each) for each in json.loads(found.read_text())] if found.exists() else []
 
 
 def run_cases(tests: Path) -> list[Case]:
-    """Run them in this process, as pytest shows it, with the long ones that `make test` leaves out."""
-    plugin = _Cases()
+    """Run the tests in this process, including the long ones."""
+    plugin = _Plugin()
     pytest.main([str(tests), "-m", "fault", "-p", "no:cacheprovider"], plugins=[plugin])
     return plugin.cases()
 
 
 def _forget_submission() -> None:
-    """Leave nothing of spark-submit in the environment: what the tests start is to start a Spark of its own."""
+    """Remove the variables of spark-submit: the processes of the tests must start a separate Spark."""
     for name in [name for name in os.environ if name.startswith(("SPARK_", "PYSPARK_", "PYTHONPATH"))]:
         del os.environ[name]
 
 
 if __name__ == "__main__":
-    get_spark("cases")  # the tests go on with it
+    get_spark("cases")  # the tests use this session
     _forget_submission()
     Path(sys.argv[2]).write_text(json.dumps(run_cases(Path(sys.argv[1]))))

@@ -1,53 +1,53 @@
-"""The faults of a campaign: each kills something of a running pipeline at once, without a word of warning."""
+"""The faults of a campaign: each kills a process of a running pipeline with `kill -9`."""
 
 from collections.abc import Callable
 from random import Random
 
 import psutil
 
-from chaos.pipeline import Running
+from chaos.pipeline import Pipeline
 from lambda_spark.local.broker import PID_FILE, start_broker
-from lambda_spark.local.daemons import running_pid
+from lambda_spark.local.processes import running_pid
 
-# Kills, and says what; None where there was nothing to kill at that moment.
-Fault = Callable[[Running, Random], str | None]
+# Kills a process and returns its name; None if there was none to kill at that moment.
+Fault = Callable[[Pipeline, Random], str | None]
 
 
 def kill_driver(job: str) -> Fault:
-    """Kill the driver of a job: either its Java or its Python, and the other one is left as it is."""
+    """Return the fault that kills either the Java or the Python of a job's driver, and leaves the other one alone."""
 
-    def kill(running: Running, chance: Random) -> str | None:
-        processes = [each for each in running.jobs[job].processes() if _is_of_driver(each)]
+    def kill(pipeline: Pipeline, chance: Random) -> str | None:
+        processes = [each for each in pipeline.jobs[job].processes() if _is_of_driver(each)]
         return _kill(chance.choice(processes)) if processes else None
 
     return kill
 
 
-def kill_python_worker(running: Running, chance: Random) -> str | None:
-    """Kill a Python that works for a task of any job."""
-    return _kill_one(running, chance, "pyspark.daemon", "pyspark.worker")
+def kill_python_worker(pipeline: Pipeline, chance: Random) -> str | None:
+    """Kill a Python worker of any job's tasks."""
+    return _kill_one(pipeline, chance, "pyspark.daemon", "pyspark.worker")
 
 
-def kill_executor(running: Running, chance: Random) -> str | None:
+def kill_executor(pipeline: Pipeline, chance: Random) -> str | None:
     """Kill an executor of any job; the cluster starts another one."""
-    return _kill_one(running, chance, "CoarseGrainedExecutorBackend")
+    return _kill_one(pipeline, chance, "CoarseGrainedExecutorBackend")
 
 
-def kill_broker(running: Running, _: Random) -> str | None:
-    """Kill the broker, and start it again on what it has written."""
-    pid = running_pid(running.place.broker / PID_FILE)
+def kill_broker(pipeline: Pipeline, _: Random) -> str | None:
+    """Kill the broker, and start it again on its data."""
+    pid = running_pid(pipeline.location.broker / PID_FILE)
     if pid is None:
         return None
     broker = psutil.Process(pid)
     killed = _kill(broker)
     broker.wait()
-    start_broker(running.place.bootstrap_servers, running.place.broker)
+    start_broker(pipeline.location.bootstrap_servers, pipeline.location.broker)
     return killed
 
 
-def kill_replay(running: Running, _: Random) -> str | None:
+def kill_replay(pipeline: Pipeline, _: Random) -> str | None:
     """Kill the replay that feeds the topic."""
-    processes = running.jobs["replay"].processes()
+    processes = pipeline.jobs["replay"].processes()
     return _kill(processes[0]) if processes else None
 
 
@@ -59,7 +59,7 @@ FAULTS: dict[str, Fault] = {
     "broker": kill_broker,
     "replay": kill_replay,
 }
-# Where the jobs run on a cluster.
+# If the jobs run on a cluster.
 CLUSTER_FAULTS = {**FAULTS, "executor": kill_executor}
 
 
@@ -67,15 +67,15 @@ def _is_of_driver(process: psutil.Process) -> bool:
     return _has(process, "SparkSubmit") or (_has(process, "jobs/") and not _has(process, "pyspark.daemon"))
 
 
-def _kill_one(running: Running, chance: Random, *words: str) -> str | None:
-    processes = [each for each in running.processes() if _has(each, *words)]
+def _kill_one(pipeline: Pipeline, chance: Random, *words: str) -> str | None:
+    processes = [each for each in pipeline.processes() if _has(each, *words)]
     return _kill(chance.choice(processes)) if processes else None
 
 
 def _has(process: psutil.Process, *words: str) -> bool:
     try:
         line = " ".join(process.cmdline())
-    except psutil.Error:  # it has ended meanwhile
+    except psutil.Error:  # it has ended by now
         return False
     return any(word in line for word in words)
 

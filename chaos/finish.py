@@ -1,6 +1,6 @@
-"""`spark-submit chaos/finish.py`: read the topic to its end, compute all views, and see that the Lambda identity holds.
+"""`spark-submit chaos/finish.py`: read the topic to its end, compute all views, and check the Lambda identity.
 
-All in one session, since each start of Spark takes as long as any of its steps.
+All in one session: starting Spark takes as long as a step.
 """
 
 from pyspark.sql import SparkSession
@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def require_identity(spark: SparkSession, settings: Settings) -> None:
-    """Raise LambdaSparkError where the views do not hold what the events say."""
+    """Raise LambdaSparkError if a view differs from the events."""
     for found in verification.check_identity(spark, settings):
         if not found.is_none:
             raise LambdaSparkError(f"{found.what}: the views and the events differ: {found.only}")

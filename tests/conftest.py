@@ -1,7 +1,6 @@
 """One Spark session and one Kafka broker for all tests of a process, and the real files where they are at hand."""
 
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -17,7 +16,7 @@ from pyspark.sql import SparkSession
 from lambda_spark.delta.session import get_spark
 from lambda_spark.kafka.client import ensure_topic
 from lambda_spark.local.broker import running_broker
-from lambda_spark.local.daemons import becomes_true
+from lambda_spark.local.processes import free_address, wait_until
 from lambda_spark.local.synthetic import write_month
 from lambda_spark.replay.replay import replay
 from lambda_spark.settings import Settings, load_settings
@@ -39,11 +38,8 @@ def spark() -> Iterator[SparkSession]:
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Yield the address of a broker of the tests' own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    bootstrap_servers = f"127.0.0.1:{port}"
+    """Yield the address of the tests' broker."""
+    bootstrap_servers = free_address()
     with running_broker(bootstrap_servers, tmp_path_factory.mktemp("broker")):
         yield bootstrap_servers
 
@@ -113,7 +109,7 @@ def copied(reference: Settings, new_settings: NewSettings) -> Settings:
 def server(reference: Settings) -> Iterator[str]:
     """Yield the address of a server over that run, which nobody is to change; it has asked the broker already."""
     with running_server(reference) as url:
-        assert becomes_true(lambda: httpx2.get(f"{url}/v1/status").json()["topic"]["is_reachable"], 30)
+        assert wait_until(lambda: httpx2.get(f"{url}/v1/status").json()["topic"]["is_reachable"], 30)
         yield url
 
 

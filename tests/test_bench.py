@@ -1,4 +1,4 @@
-"""The benches measure what they say: rates, medians, memory of whole process trees, right and wrong answers."""
+"""The benches measure correctly: rates, medians, memory of whole process trees, right and wrong answers."""
 
 import json
 import random
@@ -13,23 +13,21 @@ from deltalake import write_deltalake
 from helpers import event, send, write_events
 
 from bench.alternatives import common
+from bench.brand_lists import Lists, MergedBrands, agreement, answered_lists, true_lists
 from bench.case import Case, Column, Goal, Table
-from bench.lists import Lists, agreement, answered_lists, true_lists
-from bench.load import find_wrk, load
-from bench.marks import Mark, printed_marks, steady_rate
 from bench.process import BenchError, run_measured
-from bench.reader import MergedBrands
+from bench.progress import Progress, printed_progress, steady_rate
 from bench.results import as_markdown, goal_lines, keep, read_session, replace_section
-from bench.server import SERVE, UNLIMITED, ask, running_server
+from bench.server import SERVE, UNLIMITED, ask, find_wrk, load, running_server
 from bench.serving_data import write_answers, write_views
-from bench.stage import known_user_ids
+from bench.testbed import known_user_ids
 from lambda_spark.settings import PROJECT_ROOT, Settings
 
 ALTERNATIVES = PROJECT_ROOT / "bench" / "alternatives"
 
 
 def many_brands(seed: int) -> list[dict[str, str]]:
-    """Return events in the order of time, no two of a user at once, of three users who meet about 80 brands each."""
+    """Return events in the order of time, no two of a user at once, of three users who view about 80 brands each."""
     rng = random.Random(seed)
     brands = ["", "Unknown", " Ålma", *(f"b{number}" for number in range(80))]
     return [
@@ -50,28 +48,28 @@ def test_memory_and_output_are_those_of_the_process_with_its_children(tmp_path: 
     assert measured.seconds > 2
 
 
-def test_what_fails_is_no_measurement_and_says_why(tmp_path: Path) -> None:
+def test_a_failed_run_is_an_error_with_its_output(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="no such thing"):
         run_measured([sys.executable, "-c", "raise SystemExit('no such thing')"], {}, tmp_path)
 
 
-def test_the_steady_rate_leaves_out_the_start() -> None:
-    assert steady_rate([Mark(100.0, 50), Mark(110.0, 100), Mark(112.0, 600), Mark(114.0, 1_000)]) == 225
+def test_the_steady_rate_excludes_the_start() -> None:
+    assert steady_rate([Progress(100.0, 50), Progress(110.0, 100), Progress(112.0, 600), Progress(114.0, 1_000)]) == 225
 
 
 @pytest.mark.parametrize("rest", [0, 3, 900])
-def test_there_is_no_steady_rate_of_one_large_mark_and_the_rest(rest: int) -> None:
-    assert steady_rate([Mark(100.0, 1_000), Mark(101.0, 1_000 + rest)]) is None
+def test_one_large_micro_batch_and_a_rest_have_no_steady_rate(rest: int) -> None:
+    assert steady_rate([Progress(100.0, 1_000), Progress(101.0, 1_000 + rest)]) is None
 
 
-def test_workers_add_up_and_the_last_mark_is_all() -> None:
+def test_progress_sums_workers_and_ends_with_the_total() -> None:
     lines = [
         {"at": 1.0, "done": 10, "worker": 0},
         {"at": 2.0, "done": 20, "worker": 1},
         {"at": 3, "done": 28, "worker": 0},
     ]
     output = "a log line\n" + "\n".join(map(json.dumps, lines))
-    assert printed_marks(output, total=50) == [Mark(1.0, 10), Mark(2.0, 30), Mark(3, 50)]
+    assert printed_progress(output, total=50) == [Progress(1.0, 10), Progress(2.0, 30), Progress(3, 50)]
 
 
 def test_an_alternative_keeps_the_same_50_brands_as_the_truth(tmp_path: Path) -> None:
@@ -86,22 +84,29 @@ def test_an_alternative_keeps_the_same_50_brands_as_the_truth(tmp_path: Path) ->
     assert lists == truth
 
 
-def test_a_list_that_is_not_the_true_one_counts_against_the_answer() -> None:
+def test_a_wrong_list_lowers_the_agreement() -> None:
     truth = {"1": {"a": "t1"}, "2": {"b": "t2"}}
     assert agreement(truth, {"1": {"a": "t1"}, "2": {"b": "t1"}}) == 50
     assert agreement(truth, {"1": {"a": "t1"}}) == 50
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_origins_way_reads_a_real_topic_to_its_end(
+def test_the_original_way_reads_a_real_topic_to_its_end(
     workers: int, new_run: Callable[..., Settings], tmp_path: Path
 ) -> None:
     rows, settings = many_brands(seed=3), new_run()
     send(settings.kafka, rows)
-    command = [sys.executable, str(ALTERNATIVES / "origin.py"), "--workers", str(workers), "--scratch", str(tmp_path)]
+    command = [
+        sys.executable,
+        str(ALTERNATIVES / "kafka_dict.py"),
+        "--workers",
+        str(workers),
+        "--scratch",
+        str(tmp_path),
+    ]
     command += ["--bootstrap-servers", settings.kafka.bootstrap_servers, "--topic", settings.kafka.topic]
     measured = run_measured(command, {}, tmp_path)
-    assert printed_marks(measured.output, total=len(rows))[-1].done == len(rows)
+    assert printed_progress(measured.output, total=len(rows))[-1].done == len(rows)
     assert agreement(true_lists(write_events(tmp_path / "events.csv", rows)), answered_lists(tmp_path)) == 100
 
 
@@ -144,7 +149,7 @@ def test_the_document_gets_the_medians_of_the_newest_session_and_keeps_its_text(
     assert replace_section(document, "speed", text) == document
 
 
-def test_a_goal_says_what_was_measured_and_whether_it_is_met() -> None:
+def test_a_goal_shows_the_figure_and_whether_it_is_met() -> None:
     goals = [
         Goal("ours", "rate", 0.5, "half", "{:.0%}", is_least=True, share_of="limit"),
         Goal("ours", "p99_ms", 10, "within 10 ms", "{:.1f} ms"),
@@ -160,7 +165,7 @@ def test_a_goal_says_what_was_measured_and_whether_it_is_met() -> None:
     assert [line.rpartition(" ")[2] for line in goal_lines(goals[:2], medians)] == ["met", "missed"]
 
 
-def test_without_wrk_a_person_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_wrk_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(BenchError, match="apt-get install wrk"):
         find_wrk()
@@ -187,7 +192,7 @@ def test_every_user_of_the_serving_bench_is_answered_by_both_servers(
 
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="needs wrk: apt-get install wrk")
-def test_the_load_counts_what_was_answered_and_fails_where_something_was_not() -> None:
+def test_the_load_counts_answers_and_fails_if_a_request_fails() -> None:
     with running_server([sys.executable, str(ALTERNATIVES / "plain_server.py")], "/constant") as server:
         figures = load(server, "/constant", users=5, seconds=1)
         assert figures["rate"] > 100
@@ -196,7 +201,7 @@ def test_the_load_counts_what_was_answered_and_fails_where_something_was_not() -
             load(server, "/%d", users=5, seconds=1)
 
 
-def test_a_server_that_ends_before_it_answers_is_no_measurement() -> None:
+def test_a_server_that_ends_before_it_answers_is_an_error() -> None:
     with (
         pytest.raises(BenchError, match="ended with 3"),
         running_server([sys.executable, "-c", "raise SystemExit(3)"], "/"),

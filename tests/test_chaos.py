@@ -1,4 +1,4 @@
-"""A short campaign of faults against the pipeline as real processes; and a campaign tells what differs."""
+"""A short campaign of faults against the pipeline as real processes; and differences are reported."""
 
 import io
 from pathlib import Path
@@ -26,12 +26,12 @@ def test_after_five_kills_every_table_is_that_of_an_undisturbed_run(tmp_path: Pa
     assert [each for each in rounds if each.victim is None] == []
 
 
-def test_windows_that_batch_jobs_asked_for_in_between_are_no_difference() -> None:
+def test_windows_of_earlier_batch_jobs_are_ignored() -> None:
     rows = pa.table({"window_from": [0, 1, 1], "window_to": [7, 8, 8], "product_id": [5, 5, 6]})
     assert differences(EXPECTED._replace(rows={"trends": rows}), EXPECTED) == []
 
 
-def test_a_row_that_is_missing_or_twice_is_told() -> None:
+def test_missing_and_doubled_rows_are_reported() -> None:
     lost = EXPECTED.rows["trends"].slice(1)
     assert differences(EXPECTED._replace(rows={"trends": lost}), EXPECTED) == [
         "trends: 2 rows expected, 1 found; 1 missing, 0 unexpected"
@@ -42,7 +42,7 @@ def test_a_row_that_is_missing_or_twice_is_told() -> None:
     ]
 
 
-def test_other_brands_and_counts_are_told() -> None:
+def test_other_brands_and_counts_are_reported() -> None:
     found = EXPECTED._replace(brands={1: [("sony", 8)]}, counts={"stored and rejected": 10})
     assert differences(found, EXPECTED) == [
         "recent brands: other lists of 1 users, such as 1",
@@ -50,7 +50,7 @@ def test_other_brands_and_counts_are_told() -> None:
     ]
 
 
-def test_each_case_is_told_with_its_fault_and_how_it_ended(tmp_path: Path) -> None:
+def test_each_case_is_reported_with_its_fault_and_result(tmp_path: Path) -> None:
     (tmp_path / "test_some.py").write_text(
         """
 import pytest
@@ -70,7 +70,7 @@ def test_another(): ...
 """
     )
     cases = run_cases(tmp_path)
-    assert [(case.fault, case.ended) for case in cases] == [
+    assert [(case.fault, case.result) for case in cases] == [
         ("a plug is pulled", "passed"),
         ("a plug is pulled", "failed"),
         ("a disk is full", "skipped"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import deltalake
 import duckdb
-from batch_inputs import Inputs, answer_file, run_step
+from common import Inputs, answer_file, run_step
 
 _BRAND = "nullif(nullif(lower(trim(brand)), ''), 'unknown')"
 _DAYS, _RECENT, _TOP = 7, 3, 1_000
@@ -112,13 +112,13 @@ seen AS (
         WHERE USER_PART
     ) SEMI JOIN candidates ON item.brand = candidates.brand
 ),
-offers AS (
+choices AS (
     SELECT user_id, c.rank AS trend_rank, brand_position, brand_last_seen_at
     FROM seen JOIN candidates c USING (brand) ANTI JOIN bought USING (user_id, product_id)
     QUALIFY row_number() OVER (PARTITION BY user_id, brand_position ORDER BY c.rank) <= {_PER_BRAND}
 ),
 best AS (
-    SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY trend_rank) AS rank FROM offers
+    SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY trend_rank) AS rank FROM choices
     QUALIFY rank <= {_PER_USER}
 )
 SELECT best.user_id, best.rank, best.trend_rank, c.product_id, c.brand, trend_score, total_pct_increase, brand_position,
@@ -126,12 +126,12 @@ SELECT best.user_id, best.rank, best.trend_rank, c.product_id, c.brand, trend_sc
 FROM best JOIN candidates c ON best.trend_rank = c.rank
 """
 
-# With fewer parts it runs out of 10 GB.
+# With fewer parts it needs more than 10 GB.
 _USER_PARTS = 4
 
 _ALL = f"WHERE event_date >= (SELECT min(event_date) FROM product_activity) + {_DAYS - 1}"
 _LAST = "WHERE event_date = (SELECT max(event_date) FROM product_activity)"
-_QUESTIONS = {
+_QUERIES = {
     "activity": _ACTIVITY,
     "brands": _BRANDS,
     "windows": _WINDOWS.replace("WINDOW_CONDITION", _ALL),
@@ -141,7 +141,7 @@ _QUESTIONS = {
 
 
 def connect(inputs: Inputs, folder: Path) -> duckdb.DuckDBPyConnection:
-    """Open a database within the memory of the bench, whose views are the inputs."""
+    """Open a database with the memory limit of the bench and the inputs as views."""
     connection = duckdb.connect(config={"memory_limit": "10GB", "temp_directory": str(folder)})
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET preserve_insertion_order = false")
@@ -151,16 +151,16 @@ def connect(inputs: Inputs, folder: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def answer(question: str, inputs: Inputs, folder: Path) -> None:
-    """Write the answer as Parquet; what is asked of users, of some of them at a time, since all are too many for it."""
+def answer(query: str, inputs: Inputs, folder: Path) -> None:
+    """Write the answer as Parquet; a query per user in parts, because all users need too much memory."""
     connection = connect(inputs, folder)
-    for part in range(_USER_PARTS if "USER_PART" in question else 1):
-        of_part = question.replace("USER_PART", f"user_id % {_USER_PARTS} = {part}")
+    for part in range(_USER_PARTS if "USER_PART" in query else 1):
+        of_part = query.replace("USER_PART", f"user_id % {_USER_PARTS} = {part}")
         connection.execute(f"COPY ({of_part}) TO '{answer_file(folder, part)}' (FORMAT parquet, COMPRESSION zstd)")
 
 
 def store_files(inputs: Inputs, folder: Path) -> None:
-    """Write the events of the files to a Delta table by day; a line that is no event ends it."""
+    """Write the events of the files to a Delta table by day; a line that isn't an event raises an error."""
     connection = connect(inputs, folder)
     for file in inputs["month"]:
         connection.execute(
@@ -171,4 +171,4 @@ def store_files(inputs: Inputs, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    run_step(__doc__, {"files": store_files, **{name: partial(answer, text) for name, text in _QUESTIONS.items()}})
+    run_step(__doc__, {"files": store_files, **{name: partial(answer, text) for name, text in _QUERIES.items()}})

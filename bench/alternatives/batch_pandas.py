@@ -1,9 +1,9 @@
-"""`batch_pandas.py STEP FOLDER`: the origin's way, whole event files in one DataFrame."""
+"""`batch_pandas.py STEP FOLDER`: whole event files in one DataFrame, as in the original system."""
 
 from pathlib import Path
 
 import pandas as pd
-from batch_inputs import Inputs, answer_file, run_step
+from common import Inputs, answer_file, run_step
 
 _TYPES = {"view": "view", "cart": "cart", "remove": "remove_from_cart", "purchase": "purchase"}
 

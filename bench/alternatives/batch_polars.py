@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import polars as pl
-from batch_inputs import Inputs, answer_file, run_step
+from common import Inputs, answer_file, run_step
 
 _DAYS, _RECENT, _TOP = 7, 3, 1_000
 _TOP_TRENDS, _PER_USER, _PER_BRAND, _LIMIT = 200, 10, 3, 50
@@ -20,7 +20,7 @@ _COLUMNS = {
 
 
 def store_files(inputs: Inputs, folder: Path) -> None:
-    """Write the events of the files to a Delta table by day; a line that is no event ends it."""
+    """Write the events of the files to a Delta table by day; a line that isn't an event raises an error."""
     for file in inputs["month"]:
         lines = pl.read_csv(
             file, schema={"event_time": pl.String, "event_type": pl.String, **_COLUMNS}, quote_char=None
@@ -62,7 +62,7 @@ def windows(inputs: Inputs, folder: Path) -> None:
     """Counts -> the trends of all windows."""
     days = sorted(_scan(inputs, "product_activity").select("event_date").unique().collect()["event_date"])
     counts = _scan(inputs, "product_activity").collect().lazy()
-    found = [_trends(counts, days[place : place + _DAYS]) for place in range(len(days) - _DAYS + 1)]
+    found = [_trends(counts, days[first : first + _DAYS]) for first in range(len(days) - _DAYS + 1)]
     pl.concat(pl.collect_all(found)).write_parquet(answer_file(folder))
 
 
@@ -106,10 +106,10 @@ def recommend(inputs: Inputs, folder: Path) -> None:
         .unnest("brands")
         .with_columns(pl.int_range(pl.len()).over("user_id").add(1).alias("brand_position"))
     )
-    offers = seen.join(best.lazy(), on="brand").join(bought, on=["user_id", "product_id"], how="anti")
-    place = pl.col("trend_rank").rank("ordinal")
-    chosen = offers.filter(place.over("user_id", "brand") <= _PER_BRAND).with_columns(
-        place.over("user_id").alias("rank")
+    choices = seen.join(best.lazy(), on="brand").join(bought, on=["user_id", "product_id"], how="anti")
+    position = pl.col("trend_rank").rank("ordinal")
+    chosen = choices.filter(position.over("user_id", "brand") <= _PER_BRAND).with_columns(
+        position.over("user_id").alias("rank")
     )
     _write(chosen.filter(pl.col("rank") <= _PER_USER).rename({"last_seen_at": "brand_last_seen_at"}), folder)
 
@@ -128,8 +128,25 @@ def _brand() -> pl.Expr:
 
 
 def _latest(name: str, time: str) -> pl.Expr:
-    is_there = pl.col(name).is_not_null()
-    return pl.col(name).filter(is_there).sort_by(pl.col(time).filter(is_there), pl.col(name).filter(is_there)).last()
+    is_present = pl.col(name).is_not_null()
+    return (
+        pl.col(name).filter(is_present).sort_by(pl.col(time).filter(is_present), pl.col(name).filter(is_present)).last()
+    )
+
+
+def _products(in_window: pl.LazyFrame, days: list[object]) -> pl.LazyFrame:
+    """Return one row per product of a window, with its events (c0, c1, ...) and users (u0, u1, ...) per day."""
+    by_day = {
+        f"{letter}{number}": pl.col(count).filter(pl.col("event_date") == day).sum().cast(pl.Float64)
+        for letter, count in (("c", "event_count"), ("u", "user_count"))
+        for number, day in enumerate(days)
+    }
+    return in_window.group_by("product_id").agg(
+        *(_latest(name, "event_date") for name in ("brand", "category_code")),
+        pl.col("event_count", "user_count").sum(),
+        pl.col("user_count").max().alias("most_users"),
+        **by_day,
+    )
 
 
 def _trends(counts: pl.LazyFrame, days: list[object]) -> pl.LazyFrame:
@@ -139,18 +156,7 @@ def _trends(counts: pl.LazyFrame, days: list[object]) -> pl.LazyFrame:
     totals = dict(total.iter_rows())
     mean = sum(totals.values()) / _DAYS
     smoothing = min(max(mean / 1_000, 1), 10)
-    by_day = {
-        f"{letter}{place}": pl.col(count).filter(pl.col("event_date") == day).sum().cast(pl.Float64)
-        for letter, count in (("c", "event_count"), ("u", "user_count"))
-        for place, day in enumerate(days)
-    }
-    products = in_window.group_by("product_id").agg(
-        *(_latest(name, "event_date") for name in ("brand", "category_code")),
-        pl.col("event_count", "user_count").sum(),
-        pl.col("user_count").max().alias("most_users"),
-        **by_day,
-    )
-    adjusted = [pl.col(f"u{place}") * (mean / totals[day]) for place, day in enumerate(days)]
+    adjusted = [pl.col(f"u{number}") * (mean / totals[day]) for number, day in enumerate(days)]
     h, m = _RECENT, _DAYS - _RECENT
     r, b, a = pl.col("r"), pl.col("b"), smoothing
     average = pl.concat_list(adjusted).list.mean()
@@ -160,7 +166,8 @@ def _trends(counts: pl.LazyFrame, days: list[object]) -> pl.LazyFrame:
     first, last = pl.col("c0"), pl.col(f"c{_DAYS - 1}")
     z = pl.col("z")
     return (
-        products.filter((pl.col("user_count") >= 8 * smoothing) & (pl.col("most_users") > 1))
+        _products(in_window, days)
+        .filter((pl.col("user_count") >= 8 * smoothing) & (pl.col("most_users") > 1))
         .with_columns(pl.sum_horizontal(adjusted[-h:]).alias("r"), pl.sum_horizontal(adjusted[:m]).alias("b"))
         .with_columns(
             ((r / h + a) / (b / m + a)).log().alias("trend_score"), ((r - expected) / variance.sqrt()).alias("z")
@@ -171,12 +178,8 @@ def _trends(counts: pl.LazyFrame, days: list[object]) -> pl.LazyFrame:
             pl.lit(days[0]).alias("window_from"),
             pl.lit(days[-1]).dt.offset_by("1d").alias("window_to"),
             pl.int_range(1, pl.len() + 1).alias("rank"),
-            "product_id",
-            "brand",
-            "category_code",
-            "event_count",
-            "user_count",
-            pl.concat_list([f"c{place}" for place in range(_DAYS)]).alias("buckets"),
+            *("product_id", "brand", "category_code", "event_count", "user_count"),
+            pl.concat_list([f"c{number}" for number in range(_DAYS)]).alias("buckets"),
             pl.when(first > 0).then(100 * (last - first) / first).alias("total_pct_increase"),
             (first == 0).alias("is_new"),
             "trend_score",

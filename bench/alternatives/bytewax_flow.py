@@ -31,7 +31,7 @@ class Lists(DynamicSink[tuple[str, Brands]], StatelessSinkPartition[tuple[str, B
 
 
 def work(args: Namespace, worker: int) -> None:
-    """Run the flow over the topic to its end; bytewax deals partitions and users out to the workers."""
+    """Run the flow over the topic to its end; bytewax distributes partitions and users to the workers."""
     flow, lists, count = Dataflow("recent-brands"), Lists(), progress(worker)
 
     def decode(message: KafkaSourceMessage[bytes, bytes]) -> tuple[str, tuple[str | None, str]]:

@@ -1,7 +1,7 @@
-"""What the alternatives share: their arguments, what a brand is, the list of 50, the marks of progress, the answer.
+"""The shared part of the alternatives: options, brands, the list of 50, progress, answers, steps of the batch bench.
 
-They run in environments of their own, without lambda_spark. An instant stays the text it came as: all events of the
-topic have one form, so texts compare as times do, and none of the alternatives pays for parsing them.
+The alternatives run in separate environments, without lambda_spark. A time remains the text of its message: all events
+of the topic have one format, so texts compare like times, and no alternative spends time on parsing them.
 """
 
 import argparse
@@ -10,19 +10,24 @@ import time
 from collections.abc import Callable, Mapping
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
 
 LIMIT = 50
+ANSWER = "answer"
+_WINDOWS = 9
 
+# Input -> its files; for a table those of its newest version.
+Inputs = Mapping[str, list[str]]
 Work = Callable[[argparse.Namespace, int], None]
 
 
 def run(doc: str | None, work: Work, is_one_process: bool = False) -> None:
-    """Parse the arguments and do the work in as many processes as they say, each told its number."""
+    """Parse the options and run `work` in the given number of processes, each with its own number."""
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--bootstrap-servers", required=True)
     parser.add_argument("--topic", required=True)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--scratch", type=Path, required=True, help="an empty folder, for state and the answer")
+    parser.add_argument("--scratch", type=Path, required=True, help="an empty folder for state and the answer")
     parser.add_argument("--jar", type=Path, help="Flink's Kafka connector")
     args = parser.parse_args()
     if args.workers == 1 or is_one_process:
@@ -36,13 +41,13 @@ def run(doc: str | None, work: Work, is_one_process: bool = False) -> None:
 
 
 def brand_of(text: str) -> str | None:
-    """Return the brand that is compared, or None where there is none."""
+    """Return the brand in the form that is compared, None if there is none."""
     brand = text.strip().lower()
     return None if brand in ("", "unknown") else brand
 
 
 def remember(brands: dict[str, str], brand: str, seen_at: str) -> None:
-    """Keep the newest instant of each brand, and the 50 most recent brands, ties by name."""
+    """Update a user's brands: the newest time of each, and the 50 most recent brands, ties by name."""
     if seen_at > brands.get(brand, ""):
         brands[brand] = seen_at
         if len(brands) > LIMIT:
@@ -51,20 +56,42 @@ def remember(brands: dict[str, str], brand: str, seen_at: str) -> None:
 
 
 def progress(worker: int = 0, every: int = 10_000) -> Callable[[int], None]:
-    """Return what counts events and says so on standard output now and then; told of 0 more, it says so at once."""
-    done = said = 0
+    """Return a function that counts events and prints the progress every `every` events, and at once for 0 events."""
+    done = printed = 0
 
     def count(events: int) -> None:
-        nonlocal done, said
+        nonlocal done, printed
         done += events
-        if done >= said + every or not events:
-            said = done
-            # In one piece: another worker's line must not come between this one and its end.
+        if done >= printed + every or not events:
+            printed = done
+            # In one write: the line of another worker must not split this one.
             print(json.dumps({"at": time.time(), "done": done, "worker": worker}) + "\n", end="", flush=True)
 
     return count
 
 
 def write_answer(folder: Path, lists: Mapping[str, Mapping[str, str]], worker: int = 0) -> None:
-    """Write user_id -> {brand: instant}; this is not measured any more."""
+    """Write user_id -> {brand: time}; this is no longer measured."""
     (folder / f"answer-{worker}.json").write_text(json.dumps(lists))
+
+
+def answer_file(folder: Path, part: int = 0) -> Path:
+    """Return the file for an answer, or for a part of it."""
+    return folder / ANSWER / f"{part}.parquet"
+
+
+def run_step(doc: str | None, steps: Mapping[str, Callable[[Inputs, Path], dict[str, int] | None]]) -> None:
+    """Parse the options, run the step, and print its seconds as JSON, without the start of the process."""
+    options = argparse.ArgumentParser(description=doc)
+    options.add_argument("step", choices=steps)
+    options.add_argument("folder", type=Path, help="contains inputs.json; the answer is written here")
+    args = options.parse_args()
+    inputs = json.loads((args.folder / "inputs.json").read_text())
+    (args.folder / ANSWER).mkdir()
+    seconds = []
+    # A window is requested again and again, so the first time doesn't count.
+    for _ in range(_WINDOWS if args.step == "window" else 1):
+        begin = time.perf_counter()
+        figures = steps[args.step](inputs, args.folder)
+        seconds.append(time.perf_counter() - begin)
+    print(json.dumps({"seconds": median(seconds), **(figures or {})}))

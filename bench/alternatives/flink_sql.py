@@ -1,6 +1,6 @@
 """PyFlink: SQL top-N, newest instant by user and brand, then the 50 newest by user, into a sink that drops them.
 
-One process in any case, the workers being its parallelism. Without checkpoints, as by default; with mini-batches and
+Always one process, with the workers as its parallelism. Without checkpoints, as by default; with mini-batches and
 object reuse, which are off by default and make it faster.
 """
 
@@ -20,11 +20,11 @@ from pyflink.table import EnvironmentSettings, TableEnvironment
 POLL_SECONDS = 0.5
 LISTS = f"""
     SELECT user_id, brand, seen_at FROM (
-        SELECT *, ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY seen_at DESC, brand) AS place
+        SELECT *, ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY seen_at DESC, brand) AS position
         FROM (SELECT user_id, brand, max(event_time) AS seen_at
               FROM (SELECT user_id, lower(trim(brand)) AS brand, event_time FROM events)
               WHERE brand NOT IN ('', 'unknown') GROUP BY user_id, brand))
-    WHERE place <= {LIMIT}
+    WHERE position <= {LIMIT}
 """
 
 
@@ -54,21 +54,21 @@ def open_environment(args: Namespace, rest_port: int) -> TableEnvironment:
 
 
 def follow(url: str) -> None:
-    """Tell of the events that Flink's source has read, until Flink is gone: it ends with its only job."""
-    count, told = progress(every=1), 0
+    """Print the number of events that Flink's source has read, until Flink ends with its only job."""
+    count, counted = progress(every=1), 0
     with suppress(URLError):
         while True:
             time.sleep(POLL_SECONDS)
             with urlopen(url) as answer:
                 read = json.load(answer)["vertices"][0]["metrics"]["read-records"]
-            if read > told:
-                count(read - told)
-                told = read
+            if read > counted:
+                count(read - counted)
+                counted = read
     count(0)
 
 
 def write_lists(environment: TableEnvironment, folder: Path, users: list[str]) -> None:
-    """Compute the lists of some users once more, to compare them: what was measured has kept none."""
+    """Compute the lists of some users again for the comparison: the measured query stores none."""
     lists: dict[str, dict[str, str]] = defaultdict(dict)
     names = ", ".join(f"'{user}'" for user in users)
     with environment.execute_sql(f"SELECT * FROM ({LISTS}) WHERE user_id IN ({names})").collect() as rows:

@@ -1,6 +1,6 @@
 """A plain FastAPI app under the uvicorn of lambda-spark: a constant, or one row of answers by its key from SQLite.
 
-The look-up is what Gorse does when it is asked: everything was computed before, and is read as it is.
+The look-up is how Gorse answers: everything was computed before, and is read unchanged.
 """
 
 import argparse

@@ -2,22 +2,21 @@
 
 import logging
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from functools import partial
 from typing import Any
 
-import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from lambda_spark import schemas
+from lambda_spark.batch.tasks import count_span, day_span
 from lambda_spark.delta import commits, event_log, tables
 from lambda_spark.delta.coverage import COVERS, EVENTS_VERSION, usable_lineage
-from lambda_spark.delta.event_log import EventFile, changed_days, over_parts
+from lambda_spark.delta.event_log import changed_days
+from lambda_spark.delta.file_tasks import EventFile, map_parts
 from lambda_spark.delta.parquet_files import unchanged_rows
 from lambda_spark.delta.tables import EVENTS, PRODUCT_ACTIVITY
 from lambda_spark.errors import OvertakenError
-from lambda_spark.time_ranges import TimeRange
-from lambda_spark.trends.counting import CountSpans, Span, bucket_spans, count_span, day_span, with_events
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ def stage_product_activity(
     """Count all days of a version of the master dataset, or some, into files that no reader sees yet."""
     files = event_log.event_files(root, version)
     counts = product_activity(spark, files if days is None else [file for file in files if file.day in days])
-    return commits.stage(counts, unchanged_rows, root, PRODUCT_ACTIVITY, days, events_lineage(root, version))
+    return commits.stage(counts, unchanged_rows, root, PRODUCT_ACTIVITY, days, view_lineage(root, version))
 
 
 def commit_unless_overtaken(root: str, staged: commits.Staged) -> None:
@@ -50,7 +49,7 @@ def commit_unless_overtaken(root: str, staged: commits.Staged) -> None:
         _log.warning("%s", error)
 
 
-def events_lineage(root: str, version: int) -> dict[str, Any]:
+def view_lineage(root: str, version: int) -> dict[str, Any]:
     """Return the lineage of a view of a version of `events`: that version, and the messages that it covers."""
     return {EVENTS_VERSION: version, COVERS: tables.lineage_of(root, EVENTS, version) or {}}
 
@@ -58,30 +57,5 @@ def events_lineage(root: str, version: int) -> dict[str, Any]:
 def product_activity(spark: SparkSession, files: Sequence[EventFile]) -> DataFrame:
     """Count per day. One row per (event_date, product_id), schemas.PRODUCT_ACTIVITY."""
     spans = [day_span(files, day) for day in sorted({file.day for file in files})]
-    return over_parts(
-        spark, spans, partial(count_span, bucket="CAST(bucket_at AS DATE) AS event_date"), schemas.PRODUCT_ACTIVITY
-    )
-
-
-def bucket_activity(
-    spark: SparkSession,
-    files: Sequence[EventFile],
-    time_range: TimeRange,
-    size: timedelta,
-    later: pa.Table | None = None,
-) -> DataFrame:
-    """Count the events of the files, and later ones, per bucket.
-
-    One row per (bucket_at, product_id), schemas.BUCKET_ACTIVITY.
-    """
-    return span_activity(spark, bucket_spans(files, time_range, size, later))
-
-
-def span_activity(spark: SparkSession, spans: Sequence[Span]) -> DataFrame:
-    """Count the buckets of spans. One row per (bucket_at, product_id), schemas.BUCKET_ACTIVITY."""
-    return over_parts(spark, with_events(spans), partial(count_span, bucket="bucket_at"), schemas.BUCKET_ACTIVITY)
-
-
-def counter(spark: SparkSession) -> CountSpans:
-    """Return a function that counts spans in Spark's tasks and returns one Arrow table."""
-    return lambda spans: span_activity(spark, spans).toArrow()
+    count_day = partial(count_span, bucket="CAST(bucket_at AS DATE) AS event_date")
+    return map_parts(spark, spans, count_day, schemas.PRODUCT_ACTIVITY)

@@ -1,6 +1,6 @@
 """OPTIMIZE and VACUUM: keep tables quick to read and small on disk while streams and jobs write to them.
 
-OPTIMIZE merges small files of the logs, where each micro-batch leaves files for good. It leaves out the realtime views,
+OPTIMIZE merges small files of the logs, where each micro-batch leaves files for good. It leaves out the realtime view,
 whose rows the batch layer soon lets the stream drop, and the batch views, which each run writes in large files. Own
 code: of two `DeltaTable.optimize.compact()` at once, delta-rs 1.6.6 commits both, and every row is there twice.
 
@@ -27,14 +27,14 @@ from lambda_spark.delta.tables import (
     EVENTS,
     MASTER_DATASET,
     PRODUCT_ACTIVITY,
-    REALTIME_VIEWS,
+    RECENT_BRANDS,
     RECOMMENDATIONS,
     TRENDS,
     USER_BRANDS,
     Table,
 )
 
-_TABLES = (*MASTER_DATASET, PRODUCT_ACTIVITY, TRENDS, USER_BRANDS, *REALTIME_VIEWS, RECOMMENDATIONS)
+_TABLES = (*MASTER_DATASET, PRODUCT_ACTIVITY, TRENDS, USER_BRANDS, RECENT_BRANDS, RECOMMENDATIONS)
 _ATTEMPTS = 3
 
 # Delta's default: smaller files are merged into files of up to this size.
@@ -162,5 +162,5 @@ def _vacuum(
 def _read_versions(root: str) -> list[int]:
     """Return the versions of `events` whose files views and answers may be compared with again."""
     lineages = [tables.lineage_of(root, table) or {} for table in (PRODUCT_ACTIVITY, USER_BRANDS, RECOMMENDATIONS)]
-    versions = {lineage.get("known", lineage).get(EVENTS_VERSION) for lineage in lineages}
+    versions = {lineage.get("snapshot", lineage).get(EVENTS_VERSION) for lineage in lineages}
     return sorted(version for version in versions - {None} if tables.has_version(root, EVENTS, version))

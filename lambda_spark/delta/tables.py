@@ -1,7 +1,7 @@
 """The Delta tables under one data root: their contracts, and how to read them without Spark.
 
-A table's log is read with own code where delta-rs can't: `DeltaTable.history` starts at the newest commit, whatever
-version is open, and reads all commits.
+Commits are read with own code, since `DeltaTable.history` reads a given number of them, without their files, while a
+lineage may be any number of commits back.
 """
 
 import json
@@ -43,10 +43,6 @@ PRODUCT_ACTIVITY = Table("product_activity", schemas.PRODUCT_ACTIVITY, "jobs/bat
 TRENDS = Table("trends", f"{schemas.WINDOW}, {schemas.TRENDS}", "jobs/batch_trends.py", "window")
 USER_BRANDS = Table("user_brands", schemas.USER_BRANDS, "jobs/batch_brands.py")
 RECENT_BRANDS = Table("recent_brands", schemas.RECENT_BRANDS, "jobs/speed_stream.py")
-LIVE_ACTIVITY = Table("live_activity", schemas.LIVE_ACTIVITY, "jobs/speed_stream.py")
-
-# As jobs/speed_stream.py writes them; the brands last, since their log says how far the topic has been read.
-REALTIME_VIEWS = (LIVE_ACTIVITY, RECENT_BRANDS)
 RECOMMENDATIONS = Table(
     "recommendations", f"{schemas.WINDOW}, {schemas.RECOMMENDATIONS}", "jobs/recommend.py", "window"
 )

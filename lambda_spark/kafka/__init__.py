@@ -1,5 +1,5 @@
 """Kafka: clients, security, and the topic as a source for Spark.
 
 The settings of the broker and the topic come in.
-Out go producers, consumers and DataFrames of messages, and errors that name the broker and the remedy.
+Out come producers, consumers and DataFrames of messages, and errors that name the broker and the remedy.
 """

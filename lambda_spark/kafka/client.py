@@ -1,7 +1,4 @@
-"""The topic without Spark: is the broker there, make and measure the topic, write into it, keep one's place in it.
-
-A broker that is away while a stream runs: Spark waits for it without a word, so the stream says so, once.
-"""
+"""Kafka without Spark: checks of the broker, creation and offsets of the topic, producers, consumers, admin clients."""
 
 import logging
 import time
@@ -14,19 +11,21 @@ from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import KafkaError, KafkaTimeoutError, RetriableError, TopicAlreadyExistsError
 
 from lambda_spark.errors import BrokerError
-from lambda_spark.kafka.security import client_options, is_listening, refusal, tls_failure
+from lambda_spark.kafka.security import client_options, is_listening, refusal_reason, tls_failure
 from lambda_spark.settings import KafkaSettings
 
-# Events keep their place whatever their age; and a line of a file may be long before ingest rejects it.
+# Events never expire; and a line of a file may be long before ingest rejects it.
 _TOPIC_CONFIG = {"retention.ms": "-1", "max.message.bytes": str(16 * 1024 * 1024)}
 _CONNECT_MS = 3_000
+_CHECK_SECONDS = 3
 _TRIES, _RETRY_SECONDS = 300, 0.1
-Result = TypeVar("Result")
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
 class Topic(NamedTuple):
-    """A topic as it is; `id` is another one when the topic has been made anew under its name."""
+    """A topic at the broker; one that was deleted and created again has another `id`."""
 
     name: str
     id: str
@@ -35,7 +34,7 @@ class Topic(NamedTuple):
 
 
 class TopicContent(NamedTuple):
-    """A topic, and the offsets from which and up to but not with which it has messages, by partition."""
+    """A topic, and by partition the offset of its first message and the offset after its last one."""
 
     topic: Topic
     first: dict[int, int]
@@ -43,19 +42,19 @@ class TopicContent(NamedTuple):
 
 
 def check_broker(kafka: KafkaSettings) -> None:
-    """Raise BrokerError where no Kafka broker answers within a few seconds."""
+    """Raise BrokerError if no Kafka broker answers within a few seconds."""
     with open_admin(kafka):
         pass
 
 
 def check_topic(kafka: KafkaSettings) -> None:
-    """Raise BrokerError where no Kafka broker answers, or it has no such topic."""
+    """Raise BrokerError if no Kafka broker answers or it has no such topic."""
     with open_admin(kafka) as admin:
         _find_topic(admin, kafka)
 
 
 def ensure_topic(kafka: KafkaSettings) -> Topic:
-    """Return the topic, made with the settings' partitions where there is none; an existing one stays as it is.
+    """Return the topic; create it with the settings' partitions if it doesn't exist, else leave it as it is.
 
     Raises BrokerError.
     """
@@ -67,13 +66,13 @@ def ensure_topic(kafka: KafkaSettings) -> Topic:
 
 
 def delete_topic(kafka: KafkaSettings) -> None:
-    """Delete the topic and what is in it. Raises BrokerError."""
+    """Delete the topic with its messages. Raises BrokerError."""
     with open_admin(kafka) as admin:
         admin.delete_topics([kafka.topic])
 
 
 def read_content(kafka: KafkaSettings) -> TopicContent:
-    """Return what the topic has. Raises BrokerError where no Kafka broker answers, or it has no such topic."""
+    """Return the topic with its offsets. Raises BrokerError if no Kafka broker answers or it has no such topic."""
     with open_admin(kafka) as admin:
         found = _find_topic(admin, kafka)
         first, end = (
@@ -84,13 +83,13 @@ def read_content(kafka: KafkaSettings) -> TopicContent:
 
 
 def message_count(kafka: KafkaSettings) -> int:
-    """Return the number of messages in the topic. Raises BrokerError."""
+    """Return the number of offsets that the topic spans: its messages, unless it has gaps. Raises BrokerError."""
     content = read_content(kafka)
     return sum(content.end.values()) - sum(content.first.values())
 
 
 def open_producer(kafka: KafkaSettings, topic: Topic) -> AbstractContextManager[KafkaProducer]:
-    """Open an idempotent producer: what it is given for a partition arrives there once and in order.
+    """Open an idempotent producer: the messages of a partition arrive once and in order.
 
     It sends when it is flushed or a batch is full. Raises BrokerError, also for a KafkaError inside the block.
     """
@@ -109,7 +108,10 @@ def open_producer(kafka: KafkaSettings, topic: Topic) -> AbstractContextManager[
 
 
 def open_consumer(kafka: KafkaSettings) -> AbstractContextManager[KafkaConsumer]:
-    """Open a consumer that reads what it is assigned. Raises BrokerError, also for a KafkaError inside the block."""
+    """Open a consumer without a group, to be assigned partitions.
+
+    Raises BrokerError, also for a KafkaError inside the block.
+    """
     return _open(
         KafkaConsumer,
         kafka,
@@ -120,12 +122,36 @@ def open_consumer(kafka: KafkaSettings) -> AbstractContextManager[KafkaConsumer]
 
 
 def open_admin(kafka: KafkaSettings) -> AbstractContextManager[KafkaAdminClient]:
-    """Open what makes topics and looks after groups. Raises BrokerError, also for a KafkaError inside the block."""
+    """Open a client for topics and consumer groups. Raises BrokerError, also for a KafkaError inside the block."""
     return _open(KafkaAdminClient, kafka, close=KafkaAdminClient.close)
 
 
-def retried(action: Callable[[], Result]) -> Result:
-    """Return what the action does, repeated where the broker asks for that, as it does at its first consumer group."""
+def broker_monitor(kafka: KafkaSettings) -> Callable[[], None]:
+    """Return a function to be called often: it checks the broker at intervals and logs when it goes and comes back.
+
+    Without it a stream would wait for an absent broker in silence.
+    """
+    is_away, checked_at = False, time.monotonic()
+
+    def check() -> None:
+        nonlocal is_away, checked_at
+        if time.monotonic() < checked_at + _CHECK_SECONDS:
+            return
+        was_away, is_away = is_away, not is_listening(kafka)
+        checked_at = time.monotonic()
+        if is_away and not was_away:
+            _log.warning("No Kafka broker answers at %s: waiting until one does.", kafka.bootstrap_servers)
+        if was_away and not is_away:
+            _log.warning("The Kafka broker at %s is back: resuming.", kafka.bootstrap_servers)
+
+    return check
+
+
+def retry(action: Callable[[], T]) -> T:
+    """Return the action's result; repeat it while the broker asks for that, as it does for its first consumer group.
+
+    Own code because kafka-python's admin client doesn't retry requests about consumer groups.
+    """
     for _ in range(_TRIES):
         with suppress(RetriableError):
             return action()
@@ -142,7 +168,7 @@ def _open(client: Any, kafka: KafkaSettings, close: Callable[[Any], None], **opt
         connection = client(bootstrap_timeout_ms=_CONNECT_MS, **secured, **options)
     except (KafkaError, ValueError) as error:
         raise BrokerError(
-            refusal(kafka)
+            refusal_reason(kafka)
             or f"No Kafka broker answers at {kafka.bootstrap_servers}: start one with `make broker`, "
             "or name yours with --bootstrap-servers."
         ) from error
@@ -162,7 +188,7 @@ def _close_producer(producer: KafkaProducer) -> None:
     try:
         producer.close(timeout=1)
     except KafkaTimeoutError:
-        # Its thread would go on trying, and send late what somebody else may have sent by then.
+        # Its thread would keep trying, and send messages that another replay may have sent by then.
         producer._sender.force_close()
         producer.close(timeout=1)
 
@@ -179,25 +205,3 @@ def _find_topic(admin: KafkaAdminClient, kafka: KafkaSettings) -> Topic:
     config = admin.describe_configs([resource], config_filter="all")["topic"][topic]
     limit = int(config["max.message.bytes"]["value"])
     return Topic(topic, str(found["topic_id"]), len(found["partitions"]), limit)
-
-
-_LOOK_SECONDS = 3
-_log = logging.getLogger(__name__)
-
-
-def broker_monitor(kafka: KafkaSettings) -> Callable[[], None]:
-    """Return what looks for the broker now and then, and tells when it goes and when it comes back: call it often."""
-    is_away, looked_at = False, time.monotonic()
-
-    def look() -> None:
-        nonlocal is_away, looked_at
-        if time.monotonic() < looked_at + _LOOK_SECONDS:
-            return
-        was_away, is_away = is_away, not is_listening(kafka)
-        looked_at = time.monotonic()
-        if is_away and not was_away:
-            _log.warning("No Kafka broker answers at %s: waiting until one does.", kafka.bootstrap_servers)
-        if was_away and not is_away:
-            _log.warning("The Kafka broker at %s is back: going on.", kafka.bootstrap_servers)
-
-    return look

@@ -1,6 +1,6 @@
-"""How the connection to the broker is secured: the same settings as options of kafka-python and of Spark's source.
+"""The connection settings of the broker, TLS and login included, as options of kafka-python and of Spark's source.
 
-A secret is read where a connection is opened; it enters no command, no error and no table.
+A secret is read when a connection is opened; it enters no command, no error and no table.
 """
 
 import socket
@@ -21,7 +21,7 @@ _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r"})
 def client_options(kafka: KafkaSettings) -> dict[str, Any]:
     """Return the options of kafka-python's clients.
 
-    Raises SettingsError where a file that the settings name cannot be read.
+    Raises SettingsError if a file that the settings name can't be read.
     """
     options: dict[str, Any] = {
         "bootstrap_servers": kafka.bootstrap_servers,
@@ -43,7 +43,7 @@ def spark_options(kafka: KafkaSettings) -> dict[str, str]:
         "kafka.security.protocol": kafka.security_protocol,
     }
     if kafka.ca_file is not None:
-        # What it holds, not where it lies: executors may have no such file.
+        # The file's content, not its path: executors may have no such file.
         options["kafka.ssl.truststore.type"] = "PEM"
         options["kafka.ssl.truststore.certificates"] = _text("ca_file", kafka.ca_file)
     if kafka.has_login:
@@ -53,10 +53,10 @@ def spark_options(kafka: KafkaSettings) -> dict[str, str]:
     return options
 
 
-def refusal(kafka: KafkaSettings) -> str | None:
-    """Say why what listens at the broker's address takes no connection of these settings; None where nothing listens.
+def refusal_reason(kafka: KafkaSettings) -> str | None:
+    """Return why the server at the broker's address refuses these settings; None if nothing listens there.
 
-    The clients log the reason at most, and name none themselves.
+    Kafka's clients log the reason at most; their errors don't contain it.
     """
     servers, protocol = kafka.bootstrap_servers, kafka.security_protocol
     if not is_listening(kafka):
@@ -76,7 +76,7 @@ def refusal(kafka: KafkaSettings) -> str | None:
 
 
 def is_listening(kafka: KafkaSettings) -> bool:
-    """Say whether anything listens at one of the broker's addresses."""
+    """Return True if anything listens at one of the broker's addresses."""
     for server in kafka.bootstrap_servers.split(","):
         if connection := _connect(server):
             connection.close()
@@ -85,9 +85,9 @@ def is_listening(kafka: KafkaSettings) -> bool:
 
 
 def tls_failure(kafka: KafkaSettings) -> str | None:
-    """Say why none of the servers that listen completes a TLS connection; None where one does, or none is asked for.
+    """Return why no server that listens completes a TLS connection; None if one does or the settings ask for no TLS.
 
-    To be asked before a client of kafka-python is made, which would wait for a silent server for ever.
+    Must be called before a client of kafka-python is created, which would wait forever for a silent server.
     """
     failures = []
     for server in kafka.bootstrap_servers.split(",") if kafka.is_encrypted else ():
@@ -113,7 +113,7 @@ def _handshake_failure(kafka: KafkaSettings, connection: socket.socket, host: st
 
 
 def _connect(server: str) -> socket.socket | None:
-    """Return a connection to the server, None where nothing listens."""
+    """Return a connection to the server, None if nothing listens."""
     try:
         return socket.create_connection(_address(server), _PROBE_SECONDS)
     except (OSError, ValueError, OverflowError):
@@ -136,10 +136,10 @@ def _ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
 
 
 def _password(kafka: KafkaSettings) -> str:
-    """Return the password; the line break at the end of a file is not part of it."""
+    """Return the password, from a file without the line break at its end."""
     if kafka.password is not None:
         return kafka.password.get_secret_value()
-    assert kafka.password_file is not None, "the settings have seen to it"
+    assert kafka.password_file is not None, "KafkaSettings checks that there is one of the two"
     password = _text("password_file", kafka.password_file).rstrip("\r\n")
     if not password:
         raise SettingsError(f"kafka.password_file = {str(kafka.password_file)!r} is empty: write the password into it.")
@@ -152,7 +152,7 @@ def _text(name: str, file: Path) -> str:
         return (PROJECT_ROOT / file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no text in UTF-8"
-        # The error of a decoder holds what it has read.
+        # The error of a decoder contains the bytes that it has read.
         raise SettingsError(
             f"Cannot read kafka.{name} = {str(file)!r} ({reason}): name a file that this user may read."
         ) from None

@@ -1,5 +1,5 @@
-"""What `make` brings to one machine: Java, jars, a broker, a cluster, a generated shop, the demo and `make live`.
+"""Everything that `make` runs on one machine: Java, jars, a broker, a cluster, a generated shop, the demo, `make live`.
 
-Settings and, if there are any, own event files come in.
-Out go running processes, and tables and a report from one command.
+Settings and event files come in; without event files a month is generated.
+Out come running processes, tables and a report.
 """

@@ -1,4 +1,7 @@
-"""The local Kafka broker, one node in its own process: `python -m lambda_spark.local.broker start` and `stop`."""
+"""The local Kafka broker, one node in its own process: `python -m lambda_spark.local.broker start` and `stop`.
+
+Own code: Maven has Kafka's jars, but not the scripts that start and stop it.
+"""
 
 import argparse
 import socket
@@ -13,16 +16,16 @@ from kafka.errors import KafkaError
 
 from lambda_spark.errors import BrokerError, LambdaSparkError, SetUpError
 from lambda_spark.kafka.client import check_broker
-from lambda_spark.local.daemons import becomes_true, start_daemon, stop_daemon
 from lambda_spark.local.java import JARS, JAVA
+from lambda_spark.local.processes import free_address, start_daemon, stop_daemon, wait_until
 from lambda_spark.settings import PROJECT_ROOT, Settings, load_settings
 
 CONFIG = PROJECT_ROOT / "conf" / "kafka-server.properties"
 LOGGING = f"-Dlog4j2.configurationFile={PROJECT_ROOT / 'conf' / 'log4j2.properties'}"
 
-# A broker that shares a machine with all else: to compile and to clean up with care would cost more than it yields.
-SPARING = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-RUN = [str(JAVA), *SPARING, LOGGING, "-cp", str(JARS / "broker" / "*")]
+# The broker shares the machine with Spark: the second compiler and a parallel collector cost more than they save.
+JVM_OPTIONS = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+JAVA_COMMAND = [str(JAVA), *JVM_OPTIONS, LOGGING, "-cp", str(JARS / "broker" / "*")]
 
 # Any 16 bytes in base64 would do: there is only one cluster.
 CLUSTER_ID = "bGFtYmRhLXNwYXJrLTAwMQ"
@@ -36,10 +39,10 @@ def broker_directory(settings: Settings) -> Path:
 
 
 def is_reachable(bootstrap: str) -> bool:
-    """Tell whether a Kafka broker answers at `host:port` and is ready to take topics."""
+    """Return True if a Kafka broker answers at `host:port` and is ready to create topics."""
     try:
         admin = KafkaAdminClient(bootstrap_servers=bootstrap, bootstrap_timeout_ms=1_000, request_timeout_ms=5_000)
-    except (KafkaError, ValueError):  # a port that is no number
+    except (KafkaError, ValueError):  # a port that isn't a number
         return False
     try:
         return bool(admin.describe_cluster()["brokers"])
@@ -52,19 +55,21 @@ def is_reachable(bootstrap: str) -> bool:
 def start_broker(bootstrap: str, directory: Path) -> bool:
     """Start a broker that keeps its data in `directory`, and wait until it answers at `bootstrap`.
 
-    Returns False, and starts nothing, where one answers already. Raises BrokerError where none can be started, and
-    SetUpError where its Java or jars are missing.
+    Returns False, and starts nothing, if one answers already. Raises BrokerError if none can be started, and
+    SetUpError if its Java or jars are missing.
     """
     if is_reachable(bootstrap):
         return False
     port = _local_port(bootstrap)
     if not (JAVA.exists() and JARS.exists()):
         raise SetUpError("The Kafka broker's Java or jars are missing: run `make setup`.")
-    process = start_daemon(directory / PID_FILE, lambda: [*RUN, "kafka.Kafka", str(_configure(directory, port))])
+    process = start_daemon(
+        directory / PID_FILE, lambda: [*JAVA_COMMAND, "kafka.Kafka", str(_configure(directory, port))]
+    )
     if process is None:
         raise BrokerError(f"A broker runs on {directory} but not at {bootstrap}: end it with `make broker-stop`.")
     try:
-        becomes_true(lambda: process.poll() is not None or is_reachable(bootstrap), START_SECONDS)
+        wait_until(lambda: process.poll() is not None or is_reachable(bootstrap), START_SECONDS)
         if process.poll() is not None or not is_reachable(bootstrap):
             raise BrokerError(f"The Kafka broker did not start at {bootstrap}: see {directory / LOG_FILE}.")
     except BaseException:  # Ctrl-C too must leave nothing behind
@@ -74,15 +79,15 @@ def start_broker(bootstrap: str, directory: Path) -> bool:
 
 
 def stop_broker(directory: Path) -> bool:
-    """Stop the broker that runs on `directory` and wait until it is gone; returns False where there is none."""
+    """Stop the broker that runs on `directory` and wait until it has ended; return False if none is running."""
     return stop_daemon(directory / PID_FILE)
 
 
 @contextmanager
 def running_broker(bootstrap: str, directory: Path) -> Iterator[bool]:
-    """Have a broker at `bootstrap` inside the block: the one that answers there, or else one of its own.
+    """Provide a broker at `bootstrap` inside the block: start one unless one answers there.
 
-    Yields whether it was started here; only then is it stopped at the end. Raises what `start_broker` raises.
+    Yields whether it was started here; only then is it stopped after the block. Raises what `start_broker` raises.
     """
     started = start_broker(bootstrap, directory)
     try:
@@ -92,8 +97,8 @@ def running_broker(bootstrap: str, directory: Path) -> Iterator[bool]:
             stop_broker(directory)
 
 
-def broker_of(settings: Settings) -> AbstractContextManager[bool]:
-    """Have the broker of the settings, as running_broker does; one with a secured connection is never started here.
+def settings_broker(settings: Settings) -> AbstractContextManager[bool]:
+    """Provide the settings' broker inside the block, as running_broker does; one with a secured connection must run.
 
     Raises BrokerError.
     """
@@ -113,23 +118,23 @@ def _local_port(bootstrap: str) -> int:
     return int(port)
 
 
-def _free_port(port: int) -> int:
-    """Return the port, or any free one for 0. Raises BrokerError where it is taken."""
+def _check_port(port: int) -> None:
+    """Raise BrokerError if something listens at the port."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was just given back is free
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was released just now is free
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise BrokerError(
-                f"Port {port} is taken by something that is no Kafka broker: end that, or choose a free port "
+                f"Port {port} is taken by something that isn't a Kafka broker: end that, or choose a free port "
                 "in LAMBDA_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:PORT."
             ) from error
-        return int(probe.getsockname()[1])
 
 
 def _configure(directory: Path, port: int) -> Path:
     """Write the broker's configuration and, at the first start, its empty storage; return the configuration file."""
-    listener, controller = f"127.0.0.1:{_free_port(port)}", f"127.0.0.1:{_free_port(0)}"
+    _check_port(port)
+    listener, controller = f"127.0.0.1:{port}", free_address()
     config, log = directory / "server.properties", directory / "log"
     log.mkdir(exist_ok=True)
     config.write_text(
@@ -137,7 +142,15 @@ def _configure(directory: Path, port: int) -> Path:
         f"listeners=BROKER://{listener},CONTROLLER://{controller}\ncontroller.quorum.voters=1@{controller}\n"
     )
     if not (log / "meta.properties").exists():
-        command = [*RUN, "kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config", str(config)]
+        command = [
+            *JAVA_COMMAND,
+            "kafka.tools.StorageTool",
+            "format",
+            "--cluster-id",
+            CLUSTER_ID,
+            "--config",
+            str(config),
+        ]
         done = run(command, check=False, stdout=PIPE, stderr=STDOUT, text=True)
         if done.returncode:
             raise BrokerError(f"The Kafka broker cannot keep its data in {log}: {done.stdout.strip()}")
@@ -145,7 +158,7 @@ def _configure(directory: Path, port: int) -> Path:
 
 
 def main() -> None:
-    """Start or stop the broker of the settings, and say what was done."""
+    """Start or stop the settings' broker, and print what was done."""
     parser = argparse.ArgumentParser(prog="python -m lambda_spark.local.broker", description="The local Kafka broker.")
     parser.add_argument("action", choices=["start", "stop"])
     action = parser.parse_args().action

@@ -1,14 +1,13 @@
 """A Spark standalone cluster on this machine, for `--master spark://…`: a master and two workers, each its own process.
 
 `python -m lambda_spark.local.cluster start` and `stop`. SPARK_MASTER_PORT and SPARK_MASTER_WEBUI_PORT choose
-where it listens, as for Spark itself.
+where it listens, as for Spark itself. Own code: the pyspark package comes without Spark's sbin/start-all.sh.
 """
 
 import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
@@ -16,7 +15,7 @@ from urllib.request import urlopen
 import pyspark
 
 from lambda_spark.errors import LambdaSparkError, SetUpError
-from lambda_spark.local.daemons import becomes_true, start_daemon, stop_daemon
+from lambda_spark.local.processes import start_daemon, stop_daemon, wait_until
 from lambda_spark.settings import RUNTIME
 
 HOST = "127.0.0.1"
@@ -25,7 +24,7 @@ DIRECTORY = RUNTIME / "cluster"
 _DEPLOY = "org.apache.spark.deploy"
 _SPARK_CLASS = Path(pyspark.__file__).parent / "bin" / "spark-class"
 
-# Each worker offers what two jobs at once take of it; unless told otherwise, a job would take all there is.
+# Two jobs at once fit into a worker; without a limit per job (defaultCores) the first would take all cores.
 _WORKER_OPTIONS = ["--cores", "2", "--memory", "2g", "--webui-port", "0"]
 
 _OPTIONS = {
@@ -40,9 +39,9 @@ _START_SECONDS = 120
 
 
 def start_cluster(directory: Path, port: int, page_port: int) -> bool:
-    """Start what does not run yet, with pid files, logs and work in `directory`; wait until the workers are known.
+    """Start what isn't running yet, with pid files, logs and work in `directory`; wait until the workers registered.
 
-    Returns False where all of it ran already. Raises SetUpError where it does not come up.
+    Returns False if all of it was running already. Raises SetUpError if it doesn't start.
     """
     address = f"spark://{HOST}:{port}"
     ports = ["--port", str(port), "--webui-port", str(page_port)]
@@ -52,7 +51,7 @@ def start_cluster(directory: Path, port: int, page_port: int) -> bool:
         for name in WORKERS
     ]
     try:
-        if not becomes_true(lambda: _known_workers(page_port) == len(WORKERS), _START_SECONDS):
+        if not wait_until(lambda: _registered_workers(page_port) == len(WORKERS), _START_SECONDS):
             raise SetUpError(
                 f"The cluster did not start at {address}: see {directory / '*.log'}, or choose free ports in "
                 "SPARK_MASTER_PORT and SPARK_MASTER_WEBUI_PORT."
@@ -64,18 +63,17 @@ def start_cluster(directory: Path, port: int, page_port: int) -> bool:
 
 
 def stop_cluster(directory: Path) -> bool:
-    """Stop the workers, with their executors, and the master; returns False where none ran."""
+    """Stop the workers, with their executors, and the master; return False if none was running."""
     stopped = [stop_daemon(directory / name) for name in (*WORKERS, MASTER)]
     return any(stopped)
 
 
 def _start(pid_file: Path, name: str, *options: str) -> bool:
     command = [str(_SPARK_CLASS), f"{_DEPLOY}.{name}", "--host", HOST, *options]
-    environment: Mapping[str, str] = {**os.environ, **_OPTIONS}
-    return start_daemon(pid_file, lambda: command, environment) is not None
+    return start_daemon(pid_file, lambda: command, _OPTIONS) is not None
 
 
-def _known_workers(page_port: int) -> int:
+def _registered_workers(page_port: int) -> int:
     try:
         with urlopen(f"http://{HOST}:{page_port}/json/", timeout=5) as answer:
             return int(json.load(answer)["aliveworkers"])
@@ -84,7 +82,7 @@ def _known_workers(page_port: int) -> int:
 
 
 def main() -> None:
-    """Start or stop the cluster, and say what was done."""
+    """Start or stop the cluster, and print what was done."""
     parser = argparse.ArgumentParser(prog="python -m lambda_spark.local.cluster", description="A local Spark cluster.")
     parser.add_argument("action", choices=["start", "stop"])
     if parser.parse_args().action == "stop":

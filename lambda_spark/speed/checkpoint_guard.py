@@ -17,7 +17,7 @@ from lambda_spark.delta.storage import exclusive_lock, file_names, is_file, read
 from lambda_spark.delta.tables import Table
 from lambda_spark.errors import StreamError
 from lambda_spark.kafka.client import TopicContent, read_content
-from lambda_spark.kafka.source import damaged, lossy, not_alone, sentence_of
+from lambda_spark.kafka.source import concurrent_stream, damaged_checkpoint, data_loss, explain_error
 from lambda_spark.schemas import Offsets
 from lambda_spark.settings import KafkaSettings
 from lambda_spark.speed.checkpoint_rebuild import CheckpointStart
@@ -44,7 +44,7 @@ def guarded_checkpoint(
     `log` is the table whose commits say how far the stream is. Raises BrokerError where there is no such topic,
     StreamError where the stream must not start or go on.
     """
-    with exclusive_lock(checkpoint, StreamError(not_alone(checkpoint))):
+    with exclusive_lock(checkpoint, StreamError(concurrent_stream(checkpoint))):
         if make_seed is None:
             _check_files(root, checkpoint, log)
         content = read_content(kafka)
@@ -60,7 +60,7 @@ def guarded_checkpoint(
         try:
             yield
         except (PySparkException, Py4JError) as error:
-            if sentence := sentence_of(str(error), kafka, checkpoint):
+            if sentence := explain_error(str(error), kafka, checkpoint):
                 raise StreamError(sentence) from error
             raise
 
@@ -77,10 +77,12 @@ def _check_files(root: str, checkpoint: str, log: Table) -> None:
         needed += [f"offsets/{newest - 1}", f"commits/{newest - 1}"]
     for name in needed:
         if not _is_whole(f"{checkpoint}/{name}"):
-            raise StreamError(damaged(f"The checkpoint's file {checkpoint}/{name}"))
+            raise StreamError(damaged_checkpoint(f"The checkpoint's file {checkpoint}/{name}"))
     lineage = tables.lineage_of(root, log)
     if not is_covered_by(offsets_of(lineage, topic_of(lineage) or ""), _planned(checkpoint)):
-        raise StreamError(damaged(f"Of the checkpoint {checkpoint}, what belongs to the newest rows of {log.name}"))
+        raise StreamError(
+            damaged_checkpoint(f"Of the checkpoint {checkpoint}, what belongs to the newest rows of {log.name}")
+        )
 
 
 def _begin_anew(
@@ -96,7 +98,7 @@ def _begin_anew(
     _check_topic(content, checkpoint, topic_of(lineage), topic_id_of(lineage))
     seed = make_seed()
     # Spark asks for all partitions.
-    start = content.first | seed.start
+    start = content.first | seed.offsets
     _check_offsets(content, checkpoint, start)
     _count_lost(content, kafka, start)
     create_checkpoint(checkpoint, kafka.topic, start, seed.received)
@@ -158,5 +160,5 @@ def _count_lost(content: TopicContent, kafka: KafkaSettings, reached: Offsets) -
     """Count what the topic has lost of what comes after the offsets. Raises StreamError unless that is to be passed."""
     lost = sum(max(0, content.first[partition] - offset) for partition, offset in reached.items())
     if lost and kafka.on_data_loss == "fail":
-        raise StreamError(lossy(kafka, f"{lost:,} messages"))
+        raise StreamError(data_loss(kafka, f"{lost:,} messages"))
     return lost

@@ -1,4 +1,4 @@
-"""The batch views kept up to date: only what new events touch is computed again, and a rerun changes nothing."""
+"""The batch views kept current: only days and windows with new events are recomputed, and a rerun changes nothing."""
 
 import shutil
 from collections import Counter, defaultdict
@@ -24,7 +24,9 @@ from pyspark.sql import SparkSession
 
 from lambda_spark import pipelines
 from lambda_spark.batch.trends import best_trends, stored_trends
-from lambda_spark.delta.tables import PRODUCT_ACTIVITY, USER_BRANDS, files_of
+from lambda_spark.delta import tables
+from lambda_spark.delta.partitions import window_key
+from lambda_spark.delta.tables import PRODUCT_ACTIVITY, TRENDS, USER_BRANDS, files_of
 from lambda_spark.errors import NotComputedError, TimeRangeError
 from lambda_spark.time_ranges import TimeRange
 
@@ -71,7 +73,7 @@ def changed(before: dict, after: dict) -> set:
 
 @pytest.fixture(scope="module")
 def shop(spark: SparkSession, new_settings: NewSettings, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """Run the batch layer over nine days, then over late events of the second and a tenth day, then once more."""
+    """Run the batch layer over nine days, then with late events of the second and a tenth day, then with no new ones."""
     settings, folder = new_settings(trends=TREND_RULE), tmp_path_factory.mktemp("files")
     root, after = settings.data_root, {}
     for name, rows in {"first": FIRST, "more": MORE, "rerun": []}.items():
@@ -108,6 +110,13 @@ def test_only_days_with_new_events_are_computed_again(shop: SimpleNamespace) -> 
 def test_a_rerun_writes_nothing(shop: SimpleNamespace) -> None:
     assert shop.rerun.versions == shop.more.versions
     assert shop.rerun.request == shop.more.request
+
+
+def test_the_newest_commit_is_the_lineage_of_every_default_window(shop: SimpleNamespace) -> None:
+    keys = {window_key(TimeRange(start, end), bucket) for start, end, bucket in shop.more.windows}
+    lineages = tables.window_lineages(shop.settings.data_root, TRENDS, keys, shop.rerun.versions[TRENDS.name])
+    assert lineages.keys() == keys
+    assert {lineage["events_version"] for lineage in lineages.values()} == {shop.rerun.versions[tables.EVENTS.name]}
 
 
 def test_brands_follow_the_events(shop: SimpleNamespace) -> None:
@@ -147,6 +156,9 @@ def test_a_default_window_that_was_requested_by_another_rule_comes_back(
     other_rule = shop.settings.model_copy(update={"trends": shop.settings.trends.model_copy(update={"top": 2})})
     assert len(best_trends(root, pipelines.batch_trends(spark, other_rule, window), 99)) == 2
     assert len(best_trends(root, pipelines.batch_trends(spark, shop.settings), 99)) == 6
+    # No other window is recomputed.
+    newest = tables.commit_of(root, TRENDS, tables.version_of(root, TRENDS)) or []
+    assert [f"/window={window_key(window, 'day')}/" in path for path in tables.added_by(root, TRENDS, newest)] == [True]
     assert changed(shop.more.windows, windows(root)) == {(at(2), at(5), "day")}
 
 

@@ -31,7 +31,7 @@ def stored(spark: SparkSession, root: str, table: Table) -> list[tuple[int, str]
     return sorted(tuple(row) for row in commits.read(spark, root, table).collect())
 
 
-def test_a_table_is_overwritten_in_one_commit_that_tells_its_lineage(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_table_is_overwritten_in_one_commit_with_its_lineage(spark: SparkSession, tmp_path: Path) -> None:
     root = str(tmp_path)
     for text in ("old", "new"):
         commits.replace(rows(spark, 1, 2, text=text), unchanged_rows, root, VIEW, None, {"made of": text})
@@ -110,7 +110,7 @@ def test_rows_of_another_partition_are_refused(spark: SparkSession, tmp_path: Pa
     assert stored(spark, root, PARTED) == [(1, "x"), (2, "x")]
 
 
-def test_of_writers_at_once_each_replaces_what_the_one_before_has_written(spark: SparkSession, tmp_path: Path) -> None:
+def test_of_writers_at_once_each_replaces_the_rows_of_the_one_before(spark: SparkSession, tmp_path: Path) -> None:
     root = str(tmp_path)
     commits.replace(rows(spark, 1, 2), unchanged_rows, root, PARTED, None)
 

@@ -1,4 +1,4 @@
-"""A broker that asks for TLS and a login: every client gets in, and the password is nowhere to be read."""
+"""A broker that requires TLS and a login: every client can connect, and the password appears nowhere."""
 
 import socket
 import subprocess
@@ -18,8 +18,8 @@ from lambda_spark.errors import BrokerError, LambdaSparkError, SettingsError
 from lambda_spark.kafka import source
 from lambda_spark.kafka.client import check_topic, message_count
 from lambda_spark.kafka.security import client_options, spark_options
-from lambda_spark.local.broker import broker_of
-from lambda_spark.local.daemons import becomes_true
+from lambda_spark.local.broker import settings_broker
+from lambda_spark.local.processes import wait_until
 from lambda_spark.replay.bulk_replay import bulk_replay
 from lambda_spark.replay.replay import replay
 from lambda_spark.settings import PROJECT_ROOT, KafkaSettings, Settings, load_settings
@@ -27,7 +27,7 @@ from lambda_spark.settings import PROJECT_ROOT, KafkaSettings, Settings, load_se
 pytestmark = pytest.mark.fault("a broker with TLS and SCRAM, wrong logins")
 
 USER = "shop"
-# With all that a quoted text in JAAS could stumble over.
+# With every character that a quoted text in JAAS must escape.
 PASSWORD = 'W7x "quoted" \\n, =; ñ-hidden'
 READABLE = "W7x"
 
@@ -42,7 +42,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]
 
 @pytest.fixture(scope="module")
 def login(secured: SecuredBroker, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """Return the settings of somebody who may, with the password in a file."""
+    """Return settings with a valid login, with the password in a file."""
     file = tmp_path_factory.mktemp("secrets") / "password"
     file.write_text(f"{PASSWORD}\n", encoding="utf-8")
     return {
@@ -59,10 +59,10 @@ def login(secured: SecuredBroker, tmp_path_factory: pytest.TempPathFactory) -> d
 def pipeline(
     spark: SparkSession, login: dict[str, object], new_settings: NewSettings, tmp_path_factory: pytest.TempPathFactory
 ) -> Settings:
-    """Return the settings under which events went through such a broker: by both replays and both streams."""
+    """Return the settings of events that went through the broker: by both replays and both streams."""
     settings = new_settings(kafka=login)
     folder = tmp_path_factory.mktemp("events")
-    with broker_of(settings) as started:
+    with settings_broker(settings) as started:
         assert not started
     assert replay(settings.kafka, [write_events(folder / "a.csv", random_events(60, 1))]).sent == 60
     assert bulk_replay(spark, settings.kafka, [write_events(folder / "b.csv", random_events(20, 2))]).sent == 20
@@ -72,11 +72,11 @@ def pipeline(
     return settings
 
 
-def test_the_servers_client_gets_in_too(pipeline: Settings) -> None:
+def test_the_servers_client_connects_too(pipeline: Settings) -> None:
     watch = TopicWatch(pipeline.kafka)
     watch.start()
     try:
-        assert becomes_true(lambda: watch.message_count() == 80, 20)
+        assert wait_until(lambda: watch.message_count() == 80, 20)
     finally:
         watch.stop()
 
@@ -94,14 +94,14 @@ def test_the_password_is_in_no_file_no_process_list_and_no_plan(spark: SparkSess
     streamed = source.stream_messages(spark, pipeline.kafka, 10)
     assert read.count() == len(ends)
     plans = [str(frame._jdf.queryExecution()) for frame in (read, streamed)]
-    # What the web pages and the event log show of each query that has run here, the one of the bulk replay among them.
+    # The plans that Spark's page and event log show of each query so far, including that of the bulk replay.
     ran = spark._jsparkSession.sharedState().statusStore().executionsList()
     plans += [ran.apply(number).physicalPlanDescription() for number in range(ran.size())]
     assert any("kafka.sasl.jaas.config" in plan for plan in plans)
     assert [plan for plan in plans if READABLE in plan] == []
 
 
-def test_the_environment_holds_the_password_and_a_job_never_says_it(
+def test_a_job_takes_the_password_from_the_environment_and_never_prints_it(
     pipeline: Settings, login: dict[str, object], tmp_path: Path
 ) -> None:
     file = write_events(tmp_path / "c.csv", random_events(5, 3))
@@ -140,7 +140,7 @@ def test_the_environment_holds_the_password_and_a_job_never_says_it(
         ({"bootstrap_servers": "127.0.0.1:1"}, r"No Kafka broker answers at 127\.0\.0\.1:1"),
     ],
 )
-def test_what_keeps_a_client_out_is_said_in_one_sentence(
+def test_a_refused_client_gets_the_reason_in_one_sentence(
     login: dict[str, object], changed: dict[str, object], sentence: str
 ) -> None:
     kafka = load_settings(kafka={**login, **changed}).kafka
@@ -151,7 +151,7 @@ def test_what_keeps_a_client_out_is_said_in_one_sentence(
 
 @pytest.mark.fault("a broker that takes connections and stays silent")
 @pytest.mark.timeout(20)
-def test_a_server_that_stays_silent_is_given_up_within_seconds() -> None:
+def test_a_silent_server_is_given_up_within_seconds() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         kafka = load_settings(kafka={"bootstrap_servers": address, "security_protocol": "SSL"}).kafka
@@ -163,7 +163,7 @@ def test_a_server_that_stays_silent_is_given_up_within_seconds() -> None:
 
 @pytest.mark.parametrize("options", [client_options, spark_options])
 @pytest.mark.parametrize("name", ["password_file", "ca_file"])
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, options: Callable[..., object]) -> None:
+def test_an_unreadable_file_is_named(tmp_path: Path, name: str, options: Callable[..., object]) -> None:
     good = tmp_path / "good"
     good.write_text("W7x")
     given = {"username": "u", "password_file": good, "ca_file": None, "security_protocol": "SASL_SSL"}
@@ -180,7 +180,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, options:
         (b"W7x", "ca_file", "holds no certificate: name a file of certificates in PEM"),
     ],
 )
-def test_a_file_that_holds_something_else_is_named_and_not_shown(
+def test_a_file_with_other_content_is_named_and_not_shown(
     tmp_path: Path, content: bytes, name: str, sentence: str
 ) -> None:
     file, good = tmp_path / "file", tmp_path / "good"

@@ -12,12 +12,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 
 from lambda_spark.errors import BrokerError
 from lambda_spark.local.broker import is_reachable, running_broker, start_broker, stop_broker
-
-
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+from lambda_spark.local.processes import free_address
 
 
 def create_topic(bootstrap: str, topic: str) -> None:
@@ -34,7 +29,7 @@ def topics(bootstrap: str) -> list[str]:
         admin.close()
 
 
-def test_a_broker_is_started_where_none_answers_and_stopped_only_by_who_started_it(tmp_path: Path) -> None:
+def test_a_broker_is_started_if_none_answers_and_stopped_only_by_its_starter(tmp_path: Path) -> None:
     bootstrap = free_address()
     assert not is_reachable(bootstrap)
     with running_broker(bootstrap, tmp_path) as started:
@@ -66,7 +61,7 @@ def test_a_killed_broker_starts_again_with_its_data(tmp_path: Path) -> None:
         assert topics(bootstrap) == ["kept"]
 
 
-def test_a_stale_pid_file_harms_nobody(tmp_path: Path) -> None:
+def test_a_stale_pid_file_stops_no_other_process(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "60"]) as innocent:
         (tmp_path / "broker.pid").write_text(str(innocent.pid))
         assert not stop_broker(tmp_path)
@@ -74,22 +69,22 @@ def test_a_stale_pid_file_harms_nobody(tmp_path: Path) -> None:
         innocent.kill()
 
 
-def test_a_port_that_something_else_holds_is_named(tmp_path: Path) -> None:
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(BrokerError, match=f"Port {port} is taken by something that is no Kafka broker"):
+        with pytest.raises(BrokerError, match=f"Port {port} is taken by something that isn't a Kafka broker"):
             start_broker(f"127.0.0.1:{port}", tmp_path)
 
 
 @pytest.mark.parametrize("bootstrap", ["kafka.invalid:9092", "127.0.0.1", "127.0.0.1:http"])
-def test_an_address_where_no_local_broker_can_be_is_named(tmp_path: Path, bootstrap: str) -> None:
+def test_an_address_that_cannot_be_local_is_named(tmp_path: Path, bootstrap: str) -> None:
     with pytest.raises(BrokerError, match=f"No Kafka broker answers at {bootstrap}: start it, or set LAMBDA_KAFKA__"):
         start_broker(bootstrap, tmp_path)
 
 
-def test_nothing_leaves_the_log_by_age_and_no_topic_appears_by_accident(broker: str) -> None:
+def test_messages_never_expire_and_topics_are_not_created_automatically(broker: str) -> None:
     create_topic(broker, "fresh")
     resources = [ConfigResource(ConfigResourceType.TOPIC, "fresh"), ConfigResource(ConfigResourceType.BROKER, "1")]
     admin = KafkaAdminClient(bootstrap_servers=broker)

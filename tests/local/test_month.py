@@ -1,4 +1,4 @@
-"""The full month: the same files on any number of cores, a shop of REES46's shape, trends that are found again."""
+"""The full month: the same files on any number of cores, a shop like REES46's, detectable planted trends."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def month(folder: Path) -> pd.DataFrame:
     return pd.concat(days, ignore_index=True)
 
 
-def test_a_file_a_day_each_in_the_order_of_time(folder: Path, month: pd.DataFrame) -> None:
+def test_there_is_one_file_a_day_in_the_order_of_time(folder: Path, month: pd.DataFrame) -> None:
     assert sorted(file.name for file in folder.iterdir()) == [f"2019-11-{day:02}.csv" for day in range(1, 31)]
     assert tuple(month.columns) == EVENT_COLUMNS
     assert len(month) == EVENTS
@@ -37,21 +37,21 @@ def test_a_file_a_day_each_in_the_order_of_time(folder: Path, month: pd.DataFram
     assert month["event_time"].iloc[-1] >= "2019-11-30 23:"
 
 
-def test_a_day_depends_on_the_seed_and_its_number_alone(folder: Path) -> None:
+def test_a_day_depends_only_on_the_seed_and_its_number(folder: Path) -> None:
     for day in (29, 3):
-        alone = generate_day(7, EVENTS, day)
-        assert alone.to_pandas().equals(pd.read_csv(folder / day_file(day), dtype=str, keep_default_na=False))
-    assert not generate_day(8, EVENTS, 3).equals(alone)
+        single = generate_day(7, EVENTS, day)
+        assert single.to_pandas().equals(pd.read_csv(folder / day_file(day), dtype=str, keep_default_na=False))
+    assert not generate_day(8, EVENTS, 3).equals(single)
 
 
-def test_a_month_that_is_there_is_left_alone(spark: SparkSession, folder: Path) -> None:
+def test_an_existing_month_is_kept(spark: SparkSession, folder: Path) -> None:
     with pytest.raises(EventFileError, match=r"a month in .*month already: remove that folder"):
         write_full_month(spark, folder, 1_000, lambda *_: None)
     assert len(list(folder.parent.iterdir())) == 1
 
 
 def test_users_products_and_sessions_are_like_those_of_the_real_files(month: pd.DataFrame) -> None:
-    # 67.5 million events are to be those of 3.7 million users on 190,000 products.
+    # In proportion to 67.5 million events of 3.7 million users on 190,000 products.
     assert EVENTS / 19 < month["user_id"].nunique() < EVENTS / 17.5
     assert EVENTS / 360 < month["product_id"].nunique() <= EVENTS / 355 + 1
     assert month.groupby("user_session")["user_id"].nunique().max() == 1

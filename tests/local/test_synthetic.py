@@ -1,4 +1,4 @@
-"""The generated month: the same for the same seed, shaped like the real files, its planted trends there to be found."""
+"""The generated month: the same for the same seed, shaped like the real files, with detectable planted trends."""
 
 import hashlib
 from pathlib import Path
@@ -32,8 +32,8 @@ def test_the_file_is_an_event_file_with_the_generated_events(tmp_path: Path) -> 
     assert [record.fields for record in read_records(tmp_path / "month.csv")] == expected
 
 
-def test_the_default_month_stays_as_it_is(tmp_path: Path) -> None:
-    # README shows what comes out of it.
+def test_the_default_month_is_unchanged(tmp_path: Path) -> None:
+    # README shows results of this month.
     write_month(tmp_path / "month.csv")
     assert hashlib.sha256((tmp_path / "month.csv").read_bytes()).hexdigest().startswith("085d7a97f3723fea")
 
@@ -74,7 +74,7 @@ def test_carts_and_purchases_follow_a_view_of_the_product_in_the_same_session(mo
     assert (others["viewed_at"] <= others["at"]).all()
 
 
-def test_with_drift_users_give_up_the_brands_they_favoured_and_only_then() -> None:
+def test_users_exchange_favourite_brands_only_with_drift() -> None:
     def kept_brands(drift: float) -> float:
         """Return the mean share of a user's views in the last week that are of brands viewed in the first."""
         events = generate_month(3, events=60_000, users=500, drift=drift).to_pandas()
@@ -88,7 +88,7 @@ def test_with_drift_users_give_up_the_brands_they_favoured_and_only_then() -> No
     assert kept_brands(0.0) > 1.3 * kept_brands(0.5)
 
 
-def test_users_are_loyal_to_few_brands_but_some_know_more_than_fifty(month: pd.DataFrame) -> None:
+def test_users_are_loyal_to_few_brands_but_some_view_more_than_fifty(month: pd.DataFrame) -> None:
     branded = month[month["brand"] != ""]
     brands = branded.groupby("user_id")["brand"].nunique()
     assert 20 <= (brands > 50).sum() <= 200

@@ -69,7 +69,7 @@ def test_real_files_arrive_as_in_a_plain_replay(
     assert contents(bulk) == contents(plain)
 
 
-def test_both_ways_take_up_what_the_other_has_begun(spark: SparkSession, kafka: KafkaSettings, tmp_path: Path) -> None:
+def test_both_replays_resume_each_other(spark: SparkSession, kafka: KafkaSettings, tmp_path: Path) -> None:
     file = write(tmp_path / "month.csv", [event(number, user=number) for number in range(2_000)])
     longer = write(tmp_path / "longer.csv", [event(number, user=number) for number in range(3_000)])
     assert replay(kafka, [file], limit=700) == Replayed(700, 0)
@@ -79,7 +79,7 @@ def test_both_ways_take_up_what_the_other_has_begun(spark: SparkSession, kafka: 
     assert lines_sent(kafka, file) == lines_of(file)
 
 
-def test_what_is_there_is_found_without_the_group_and_among_messages_of_others(
+def test_a_replay_finds_its_messages_without_the_group_and_among_other_messages(
     spark: SparkSession, kafka: KafkaSettings, tmp_path: Path
 ) -> None:
     file = write(tmp_path / "month.csv", [event(number, user=number) for number in range(2_000)])
@@ -94,7 +94,7 @@ def test_what_is_there_is_found_without_the_group_and_among_messages_of_others(
     assert bulk_replay(spark, kafka, [file]) == Replayed(0, 2_000)
 
 
-def test_replays_that_are_stopped_and_killed_are_taken_up_until_each_file_is_there_once(
+def test_stopped_and_killed_replays_resume_until_each_file_is_there_once(
     kafka: KafkaSettings, month: Path, tmp_path: Path
 ) -> None:
     second = write(tmp_path / "second.csv", [event(number, user=number) for number in range(1_000)])
@@ -102,7 +102,7 @@ def test_replays_that_are_stopped_and_killed_are_taken_up_until_each_file_is_the
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (130, "")
-    assert output == "Stopped. The same command goes on from here.\n"
+    assert output == "Stopped. The same command resumes here.\n"
     with half_done(kafka, month, second, "--bulk") as process:
         process.kill()
     done = run_job(kafka, month, second, "--bulk")
@@ -114,14 +114,14 @@ def test_replays_that_are_stopped_and_killed_are_taken_up_until_each_file_is_the
 
 
 def test_progress_grows_up_to_the_lines_of_all_files(spark: SparkSession, kafka: KafkaSettings, month: Path) -> None:
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     copy = shutil.copy(month, month.with_name("copy.csv"))
-    bulk_replay(spark, kafka, [month, Path(copy)], on_progress=lambda done, total: told.append((done, total)))
-    assert told == sorted(told)
-    assert told[-1] == (400_000, 400_000)
+    bulk_replay(spark, kafka, [month, Path(copy)], on_progress=lambda done, total: reported.append((done, total)))
+    assert reported == sorted(reported)
+    assert reported[-1] == (400_000, 400_000)
 
 
-def test_a_line_that_the_topic_would_refuse_is_named(spark: SparkSession, kafka: KafkaSettings, tmp_path: Path) -> None:
+def test_a_line_too_long_for_the_topic_is_named(spark: SparkSession, kafka: KafkaSettings, tmp_path: Path) -> None:
     file = write(tmp_path / "long.csv", [event(1), "x" * 2_000_000, event(2)])
     assert bulk_replay(spark, kafka, [file]) == Replayed(3, 0)
     too_long = write(tmp_path / "longer.csv", [event(3), "x" * 17_000_000])
@@ -131,9 +131,7 @@ def test_a_line_that_the_topic_would_refuse_is_named(spark: SparkSession, kafka:
     assert re.fullmatch(r"error: Line 3 of longer\.csv has 17,000,000 bytes.*max\.message\.bytes\.", line)
 
 
-def test_of_a_damaged_file_nothing_is_sent(
-    spark: SparkSession, kafka: KafkaSettings, month: Path, tmp_path: Path
-) -> None:
+def test_a_damaged_file_sends_nothing(spark: SparkSession, kafka: KafkaSettings, month: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.csv.gz"
     damaged.write_bytes(gzip.compress(month.read_bytes()[:1_000_000])[:-100])
     with pytest.raises(EventFileError, match=r"Cannot read .*damaged\.csv\.gz to its end"):
@@ -141,7 +139,7 @@ def test_of_a_damaged_file_nothing_is_sent(
     assert message_count(kafka) == 0
 
 
-def test_options_that_do_not_go_together_are_named(kafka: KafkaSettings, month: Path) -> None:
+def test_options_that_exclude_each_other_are_named(kafka: KafkaSettings, month: Path) -> None:
     done = run_job(kafka, month, "--bulk", "--limit", "5")
     assert done.returncode == 2
     assert "leave out --speed and --limit" in done.stderr

@@ -1,4 +1,4 @@
-"""What an earlier rule rejected and the present one takes is sent again, once, wherever a replay of it dies."""
+"""Messages that an earlier rule rejected and the present one accepts are sent again, once, also after a crash."""
 
 import json
 import re
@@ -29,11 +29,11 @@ GOOD = [event(f"2020-03-01 12:00:0{number}", number, 1) for number in range(5)]
 
 @pytest.fixture
 def run(spark: SparkSession, new_run: NewSettings) -> Settings:
-    """Return a shop that has stored five events and rejected five messages, three of which the present rule takes."""
+    """Return the settings of five stored events and five rejects, three of which the present rule accepts."""
     settings = new_run(partitions=2)
     send(settings.kafka, [*GOOD, *[f"no event {number}".encode() for number in range(5)]])
     pipelines.ingest_topic(spark, settings, available_now=True)
-    # As an earlier rule would have left them.
+    # Rejects as an earlier rule would have written them.
     log = DeltaTable(path_of(settings.data_root, REJECTED_EVENTS))
     log.alter.set_table_properties({"delta.appendOnly": "false"})
     for number in range(3):
@@ -43,13 +43,13 @@ def run(spark: SparkSession, new_run: NewSettings) -> Settings:
 
 
 def stored(spark: SparkSession, settings: Settings) -> SimpleNamespace:
-    """Let ingest go on; return the numbers of stored events, and the products of the user who was rejected."""
+    """Run ingest; return the number of stored events, and the products of the user of the rejects."""
     pipelines.ingest_topic(spark, settings, available_now=True)
     rows = DeltaTable(path_of(settings.data_root, EVENTS)).to_pyarrow_table().to_pylist()
     return SimpleNamespace(count=len(rows), products=sorted(row["product_id"] for row in rows if row["user_id"] == 7))
 
 
-def test_a_look_sends_nothing_and_each_is_sent_once(spark: SparkSession, run: Settings) -> None:
+def test_a_dry_run_sends_nothing_and_each_reject_is_sent_once(spark: SparkSession, run: Settings) -> None:
     stays = RejectCounts("not_a_json_object", 2, 0, 0)
     assert replay_rejects(run, send=False) == [stays, RejectCounts("too_strict", 3, 0, 3)]
     assert message_count(run.kafka) == 10
@@ -64,26 +64,26 @@ def test_a_look_sends_nothing_and_each_is_sent_once(spark: SparkSession, run: Se
 
 
 @pytest.mark.parametrize("sent", [0, 2, 3])
-def test_a_replay_that_dies_after_some_messages_goes_on_with_the_others(
+def test_a_replay_that_fails_after_some_messages_resumes_with_the_others(
     spark: SparkSession, run: Settings, monkeypatch: pytest.MonkeyPatch, sent: int
 ) -> None:
     send_all = reject_replay._send
 
-    def die(kafka: KafkaSettings, accepted: list[reject_replay.Accepted]) -> None:
+    def fail(kafka: KafkaSettings, accepted: list[reject_replay.AcceptedReject]) -> None:
         send_all(kafka, accepted[:sent])
         raise OSError("pulled the plug")
 
-    monkeypatch.setattr(reject_replay, "_send", die)
+    monkeypatch.setattr(reject_replay, "_send", fail)
     with pytest.raises(OSError, match="pulled the plug"):
         replay_rejects(run, send=True)
     monkeypatch.undo()
-    for really in (False, True):
-        assert replay_rejects(run, send=really)[1] == RejectCounts("too_strict", 3, sent, 3 - sent)
+    for send_now in (False, True):
+        assert replay_rejects(run, send=send_now)[1] == RejectCounts("too_strict", 3, sent, 3 - sent)
     assert replay_rejects(run, send=True)[1] == RejectCounts("too_strict", 3, 3, 0)
     assert stored(spark, run).products == [0, 1, 2]
 
 
-def test_two_at_once_are_refused_and_an_empty_root_is_told(run: Settings, new_settings: NewSettings) -> None:
+def test_a_second_run_is_refused_and_an_empty_root_is_named(run: Settings, new_settings: NewSettings) -> None:
     with (
         exclusive_lock(f"{run.data_root}/replayed_rejects", LambdaSparkError("mine")),
         pytest.raises(LambdaSparkError, match="being replayed already: wait"),
@@ -93,10 +93,10 @@ def test_two_at_once_are_refused_and_an_empty_root_is_told(run: Settings, new_se
         replay_rejects(new_settings(kafka=run.kafka.model_dump()), send=True)
 
 
-def test_the_job_prints_what_it_found_and_what_it_sent(run: Settings) -> None:
-    looked = run_job([sys.executable, JOB], run, PROJECT_ROOT)
-    assert re.search(r"^too_strict +3 +0 +3$", looked, re.MULTILINE)
-    assert "Nothing was sent: --send sends them to the topic, each once." in looked
+def test_the_job_prints_the_counts(run: Settings) -> None:
+    dry_run = run_job([sys.executable, JOB], run, PROJECT_ROOT)
+    assert re.search(r"^too_strict +3 +0 +3$", dry_run, re.MULTILINE)
+    assert "Nothing was sent: --send sends them to the topic, each once." in dry_run
     assert "sent now" in run_job([sys.executable, JOB, "--send"], run, PROJECT_ROOT)
     away = environment_of(run, LAMBDA_KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")
     answer = subprocess.run([sys.executable, JOB, "--send"], env=away, capture_output=True, text=True, check=False)

@@ -38,7 +38,7 @@ def month(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_message_is_the_texts_of_its_line_or_the_line_itself(kafka: KafkaSettings, tmp_path: Path) -> None:
+def test_a_message_has_the_texts_of_its_line_or_the_whole_line(kafka: KafkaSettings, tmp_path: Path) -> None:
     file = write(tmp_path / "odd.csv", ODD_LINES)
     assert replay(kafka, [file]) == Replayed(sent=6, already_there=0)
     found = {int(dict(message.headers)["line"]): message for message in messages(kafka)}
@@ -84,7 +84,7 @@ def test_a_user_gets_the_partition_that_other_producers_choose(kafka: KafkaSetti
     assert ours == {str(user).encode(): sent.value.partition for user, sent in theirs.items()}
 
 
-def test_a_second_replay_sends_nothing_even_where_the_group_is_lost(kafka: KafkaSettings, month: Path) -> None:
+def test_a_second_replay_sends_nothing_even_without_the_group(kafka: KafkaSettings, month: Path) -> None:
     assert replay(kafka, [month]) == Replayed(50_000, 0)
     assert replay(kafka, [month]) == Replayed(0, 50_000)
     admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
@@ -94,7 +94,7 @@ def test_a_second_replay_sends_nothing_even_where_the_group_is_lost(kafka: Kafka
     assert lines_sent(kafka, month) == lines_of(month)
 
 
-def test_killed_replays_are_taken_up_until_the_file_is_there_once(kafka: KafkaSettings, month: Path) -> None:
+def test_killed_replays_resume_until_the_file_is_there_once(kafka: KafkaSettings, month: Path) -> None:
     for _ in range(2):
         before = message_count(kafka)
         process = subprocess.Popen(job(kafka, month), stdout=subprocess.DEVNULL)
@@ -109,7 +109,7 @@ def test_killed_replays_are_taken_up_until_the_file_is_there_once(kafka: KafkaSe
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_replay_says_what_it_sent_and_goes_on_from_there(
+def test_a_stopped_replay_prints_its_count_and_resumes_there(
     kafka: KafkaSettings, month: Path, number: signal.Signals
 ) -> None:
     with half_done(kafka, month, "--speed", "100000") as process:
@@ -122,8 +122,8 @@ def test_a_stopped_replay_says_what_it_sent_and_goes_on_from_there(
     assert lines_sent(kafka, month) == lines_of(month)
 
 
-def test_the_plain_way_needs_no_spark() -> None:
-    code = "import sys, lambda_spark.replay, lambda_spark.cli; sys.exit('pyspark' in sys.modules)"
+def test_a_plain_replay_needs_no_spark() -> None:
+    code = "import sys, lambda_spark.replay.replay, lambda_spark.cli; sys.exit('pyspark' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -136,7 +136,7 @@ def test_files_are_sent_one_after_the_other_and_equal_ones_once(kafka: KafkaSett
     assert names == [b"one.csv"] * 10 + [b"two.csv"] * 7
 
 
-def test_a_limit_counts_records_of_the_files_and_not_what_is_new(kafka: KafkaSettings, tmp_path: Path) -> None:
+def test_a_limit_counts_all_records_and_not_only_new_ones(kafka: KafkaSettings, tmp_path: Path) -> None:
     one = write(tmp_path / "one.csv", [event(number, user=number) for number in range(10)])
     two = write(tmp_path / "two.csv", [event(number, user=number) for number in range(7)])
     assert replay(kafka, [one, two], limit=4) == Replayed(4, 0)
@@ -147,7 +147,7 @@ def test_a_limit_counts_records_of_the_files_and_not_what_is_new(kafka: KafkaSet
     assert replay(kafka, [one, two]) == Replayed(5, 12)
 
 
-def test_messages_of_others_in_between_do_no_harm(kafka: KafkaSettings, tmp_path: Path) -> None:
+def test_other_messages_in_between_do_no_harm(kafka: KafkaSettings, tmp_path: Path) -> None:
     file = write(tmp_path / "one.csv", [event(number, user=number) for number in range(100)])
     other = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
     for limit in (30, 60, 100):
@@ -160,7 +160,7 @@ def test_messages_of_others_in_between_do_no_harm(kafka: KafkaSettings, tmp_path
     assert message_count(kafka) == 112
 
 
-def test_a_topic_made_anew_gets_everything_again(kafka: KafkaSettings, tmp_path: Path) -> None:
+def test_a_topic_created_again_gets_everything_again(kafka: KafkaSettings, tmp_path: Path) -> None:
     file = write(tmp_path / "one.csv", [event(number, user=number) for number in range(20)])
     replay(kafka, [file])
     admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
@@ -192,15 +192,15 @@ def test_speed_follows_the_event_times_and_odd_ones_do_not_wait(kafka: KafkaSett
     assert [round(wait / 500) for wait in waits] == [1, 0, 2]
 
 
-def test_progress_ends_with_all_that_was_asked_for(kafka: KafkaSettings, month: Path) -> None:
-    told: list[tuple[int, int]] = []
-    replay(kafka, [month], limit=30_000, on_progress=lambda done, total: told.append((done, total)))
-    assert len(told) > 2
-    assert told == sorted(told)
-    assert told[-1] == (30_000, 30_000)
+def test_progress_ends_with_the_limit(kafka: KafkaSettings, month: Path) -> None:
+    reported: list[tuple[int, int]] = []
+    replay(kafka, [month], limit=30_000, on_progress=lambda done, total: reported.append((done, total)))
+    assert len(reported) > 2
+    assert reported == sorted(reported)
+    assert reported[-1] == (30_000, 30_000)
 
 
-def test_long_lines_pass_and_one_that_is_too_long_is_named(kafka: KafkaSettings, tmp_path: Path) -> None:
+def test_long_lines_are_sent_and_one_that_is_too_long_is_named(kafka: KafkaSettings, tmp_path: Path) -> None:
     file = write(tmp_path / "long.csv", [event(1), "x" * 2_000_000, event(2)])
     assert replay(kafka, [file]) == Replayed(3, 0)
     too_long = write(tmp_path / "longer.csv", [event(3), "x" * 17_000_000])
@@ -208,7 +208,7 @@ def test_long_lines_pass_and_one_that_is_too_long_is_named(kafka: KafkaSettings,
         replay(kafka, [too_long])
 
 
-def test_of_a_damaged_file_nothing_is_sent(kafka: KafkaSettings, month: Path, tmp_path: Path) -> None:
+def test_a_damaged_file_sends_nothing(kafka: KafkaSettings, month: Path, tmp_path: Path) -> None:
     packed = gzip.compress(month.read_bytes())
     damaged = tmp_path / "damaged.csv.gz"
     damaged.write_bytes(packed[: len(packed) // 2])
@@ -223,19 +223,19 @@ def test_impossible_options_are_named(kafka: KafkaSettings, option: str, value: 
         replay(kafka, [month], **{option: value})
 
 
-def test_a_topic_is_made_once_and_keeps_its_messages_for_ever(broker: str) -> None:
+def test_a_topic_is_created_once_and_keeps_its_messages_forever(broker: str) -> None:
     kafka = load_settings(kafka={"bootstrap_servers": broker, "topic": "not-yet", "partitions": 3}).kafka
     with pytest.raises(BrokerError, match=r"no topic not-yet at .*: replay events into it"):
         check_topic(kafka)
-    made = ensure_topic(kafka)
-    assert made == ensure_topic(kafka.model_copy(update={"partitions": 8}))
-    assert made.partitions == 3
+    created = ensure_topic(kafka)
+    assert created == ensure_topic(kafka.model_copy(update={"partitions": 8}))
+    assert created.partitions == 3
     check_topic(kafka)
     check_broker(kafka)
     assert message_count(kafka) == 0
 
 
-def test_the_job_tells_what_it_did_and_nothing_else(kafka: KafkaSettings, tmp_path: Path) -> None:
+def test_the_job_prints_its_counts_and_nothing_else(kafka: KafkaSettings, tmp_path: Path) -> None:
     write(tmp_path / "b.csv", [event(1), event(2)])
     write(tmp_path / "a.csv", [event(3)])
     done = run_job(kafka, tmp_path, "--limit", "2")

@@ -1,6 +1,6 @@
-"""Run a job that is killed where it has not been yet: `spark-submit killed_at.py FILE JOB [OPTION ...]`.
+"""Run a job that is killed at its next point: `spark-submit killed_at.py FILE JOB [OPTION ...]`.
 
-Before and after each commit it kills itself and its Java with `kill -9`, unless the file says that this has been done.
+Before and after each commit it kills itself and its Java with `kill -9`, unless the file lists that point.
 """
 
 import os
@@ -19,7 +19,7 @@ SIDES = ("before its commit", "after its commit")
 
 
 def points(tables: Sequence[Table]) -> list[str]:
-    """Return where a job that commits these tables is killed, in order."""
+    """Return the points at which a job that commits these tables is killed, in order."""
     return [f"{table.name} {side}" for table in tables for side in SIDES]
 
 
@@ -30,7 +30,7 @@ def main() -> None:
         if point not in done.read_text().splitlines():
             with done.open("a") as file:
                 file.write(f"{point}\n")
-            # spark-submit is the Java that waits for this process.
+            # The parent is spark-submit, the Java that waits for this process.
             os.kill(os.getppid(), signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -1,8 +1,7 @@
-"""`make live` as a process of its own, on ports of its own: for its test and for those of the page."""
+"""`make live` as a separate process on free ports, for its test and for those of the page."""
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from lambda_spark.local.daemons import becomes_true, running_pid
+from lambda_spark.local.processes import free_port, running_pid, wait_until
 from lambda_spark.settings import PROJECT_ROOT, KafkaSettings, load_settings
 
 _START_SECONDS, _STOP_SECONDS = 150, 60
 
 
 class LiveRun(NamedTuple):
-    """Where it serves, its tables and its topic, what it prints, and the process that is all of it."""
+    """A run: the URL of its server, its tables and topic, its output, and its main process."""
 
     url: str
     root: Path
@@ -26,19 +25,19 @@ class LiveRun(NamedTuple):
     process: "subprocess.Popen[str]"
 
     def stop(self) -> int:
-        """End it as Ctrl-C does; return its exit code."""
+        """Stop the run as Ctrl-C does; return its exit code."""
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(_STOP_SECONDS)
 
     def process_ids(self) -> list[int]:
-        """Return the ids of what it has started and still lives."""
+        """Return the ids of the started processes that are still running."""
         return [pid for file in self.root.glob("*/*.pid") if (pid := running_pid(file))]
 
 
 @contextmanager
 def live_run(events: Path, data: Path, speed: float) -> Iterator[LiveRun]:
-    """Run it over an event file until the replay has begun; end it after the block."""
-    ports = [_free_port(), _free_port()]
+    """Run it over an event file; the block begins with the replay, and the run is stopped after it."""
+    ports = [free_port(), free_port()]
     bootstrap, port = f"127.0.0.1:{ports[0]}", ports[1]
     surroundings = {
         **os.environ,
@@ -51,7 +50,7 @@ def live_run(events: Path, data: Path, speed: float) -> Iterator[LiveRun]:
     with log.open("w") as output:
         process = subprocess.Popen(command, env=surroundings, cwd=PROJECT_ROOT, stdout=output, stderr=output, text=True)
     try:
-        becomes_true(lambda: "Replaying" in log.read_text() or process.poll() is not None, _START_SECONDS)
+        wait_until(lambda: "Replaying" in log.read_text() or process.poll() is not None, _START_SECONDS)
         assert "Replaying" in log.read_text(), log.read_text()
         kafka = load_settings(kafka={"bootstrap_servers": bootstrap, "topic": f"shop-events-live-{process.pid}"}).kafka
         yield LiveRun(f"http://127.0.0.1:{port}", data / "runs" / "live", kafka, log, process)
@@ -59,9 +58,3 @@ def live_run(events: Path, data: Path, speed: float) -> Iterator[LiveRun]:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             process.wait(_STOP_SECONDS)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

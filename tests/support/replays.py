@@ -1,4 +1,4 @@
-"""Event files to replay, the job as a process, and what it has left in the topic."""
+"""Event files to replay, the job as a process, and the messages that it leaves in the topic."""
 
 import subprocess
 import sys
@@ -38,7 +38,7 @@ def event(number: int, user: int = 1, at: str = "2019-10-01 00:00:00 UTC") -> st
 
 
 def messages(kafka: KafkaSettings) -> list[Any]:
-    """All messages of the topic, partition by partition, in the order of their offsets."""
+    """Return all messages of the topic, by partition and offset."""
     consumer = KafkaConsumer(bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest")
     partitions = [TopicPartition(kafka.topic, number) for number in consumer.partitions_for_topic(kafka.topic)]
     consumer.assign(partitions)
@@ -51,7 +51,7 @@ def messages(kafka: KafkaSettings) -> list[Any]:
 
 
 def lines_sent(kafka: KafkaSettings, file: Path) -> list[int]:
-    """The lines of the file that the topic holds, in order; and within each partition they are in order, too."""
+    """Return the file's lines that are in the topic, sorted; fails if a partition has them in another order."""
     by_partition, wanted = defaultdict(list), file_id(file).encode()
     for message in messages(kafka):
         headers = dict(message.headers)
@@ -77,7 +77,7 @@ def run_job(kafka: KafkaSettings, *arguments: str | Path) -> "subprocess.Complet
 
 @contextmanager
 def half_done(kafka: KafkaSettings, *arguments: str | Path) -> Iterator["subprocess.Popen[str]"]:
-    """Run the job until the topic has got some of its messages."""
+    """Run the job, and enter the block once the topic has some of its messages."""
     before = message_count(kafka)
     process = subprocess.Popen(job(kafka, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:

@@ -1,4 +1,4 @@
-"""A real broker that asks for TLS and for a name and a password, and what its clients need to know of it."""
+"""A real broker that requires TLS and a login, and the settings that its clients need."""
 
 import subprocess
 from collections.abc import Iterator
@@ -8,11 +8,10 @@ from typing import NamedTuple
 
 from kafka import KafkaAdminClient
 from kafka.admin import UserScramCredentialUpsertion
-from test_broker import free_address
 
-from lambda_spark.local.broker import CLUSTER_ID, CONFIG, RUN, is_reachable
-from lambda_spark.local.daemons import becomes_true, start_daemon, stop_daemon
+from lambda_spark.local.broker import CLUSTER_ID, CONFIG, JAVA_COMMAND, is_reachable
 from lambda_spark.local.java import JAVA
+from lambda_spark.local.processes import free_address, start_daemon, stop_daemon, wait_until
 
 MECHANISM = "SCRAM-SHA-512"
 _KEYTOOL = [str(JAVA), "-m", "java.base/sun.security.tools.keytool.Main"]
@@ -20,7 +19,7 @@ _STORE = ["-alias", "broker", "-storetype", "PKCS12", "-storepass", "of-this-tes
 
 
 class SecuredBroker(NamedTuple):
-    """Where it is for clients who log in over TLS, and the certificate to trust."""
+    """The address for clients with a login over TLS, and the certificate to trust."""
 
     bootstrap_servers: str
     ca_file: Path
@@ -28,7 +27,7 @@ class SecuredBroker(NamedTuple):
 
 @contextmanager
 def secured_broker(folder: Path, user: str, password: str) -> Iterator[SecuredBroker]:
-    """Run one inside the block that knows this user."""
+    """Run such a broker, with this user, inside the block."""
     inside, outside, controller = free_address(), free_address(), free_address()
     store, ca_file, config = folder / "broker.p12", folder / "ca.pem", folder / "server.properties"
     key = ["-keyalg", "EC", "-dname", "CN=broker", "-ext", "san=ip:127.0.0.1", "-ext", "bc:c"]
@@ -47,10 +46,10 @@ ssl.keystore.type=PKCS12
 ssl.keystore.location={store}
 ssl.keystore.password=of-this-test
 """)
-    _run([*RUN, "kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config", str(config)])
-    start_daemon(folder / "broker.pid", lambda: [*RUN, "kafka.Kafka", str(config)])
+    _run([*JAVA_COMMAND, "kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config", str(config)])
+    start_daemon(folder / "broker.pid", lambda: [*JAVA_COMMAND, "kafka.Kafka", str(config)])
     try:
-        assert becomes_true(lambda: is_reachable(inside), 60), (folder / "broker.log").read_text()
+        assert wait_until(lambda: is_reachable(inside), 60), (folder / "broker.log").read_text()
         admin = KafkaAdminClient(bootstrap_servers=inside)
         admin.alter_user_scram_credentials([UserScramCredentialUpsertion(user, MECHANISM, password)])
         admin.close()

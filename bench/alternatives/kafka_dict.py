@@ -1,4 +1,4 @@
-"""The origin's way: a kafka-python consumer and a dict of OrderedDicts, newest brand last by arrival."""
+"""As the original system: a kafka-python consumer and a dict of OrderedDicts, newest brand last by arrival."""
 
 import json
 from argparse import Namespace
