@@ -73,7 +73,7 @@ def changed(before: dict, after: dict) -> set:
 
 @pytest.fixture(scope="module")
 def shop(spark: SparkSession, new_settings: NewSettings, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """Run the batch layer over nine days, then with late events of the second and a tenth day, then with no new ones."""
+    """Run the batch layer over nine days, then with late events of the second and a tenth day, then again."""
     settings, folder = new_settings(trends=TREND_RULE), tmp_path_factory.mktemp("files")
     root, after = settings.data_root, {}
     for name, rows in {"first": FIRST, "more": MORE, "rerun": []}.items():
