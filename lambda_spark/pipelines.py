@@ -13,6 +13,7 @@ from lambda_spark.batch import product_activity, trends, user_brands
 from lambda_spark.delta import commits, event_log, tables
 from lambda_spark.delta.event_log import Counts, event_days
 from lambda_spark.delta.parquet_files import as_map_in_arrow
+from lambda_spark.delta.partitions import window_key
 from lambda_spark.delta.tables import EVENTS, MASTER_DATASET, RECENT_BRANDS, RECOMMENDATIONS
 from lambda_spark.events import parsing
 from lambda_spark.events.event_files import check_event_file, file_id, plan_ranges
@@ -156,13 +157,14 @@ def recommend(
     snapshot = open_snapshot(root)
     query = recommender.plan_query(settings, snapshot, asked, as_of, users)
     lineage, rows = recommender.query_lineage(settings, query, snapshot), None
+    key = window_key(query.request.range)
     if users:
         plan = recommender.plan_recommendations(spark, settings, query, snapshot)
         computed = plan.brands.mapInArrow(as_map_in_arrow(plan.build_rows), schemas.RECOMMENDATIONS)
         rows = computed.orderBy("user_id", "rank").collect()
-    elif tables.lineage_of(root, RECOMMENDATIONS) != lineage:
+    elif tables.window_lineages(root, RECOMMENDATIONS, [key]).get(key) != lineage:
         plan = recommender.plan_recommendations(spark, settings, query, snapshot)
-        commits.replace(plan.brands, plan.build_rows, root, RECOMMENDATIONS, query.where(), lineage)
+        commits.replace(plan.brands, plan.build_rows, root, RECOMMENDATIONS, [key], lineage)
     return Result(query, boundary_of(root, snapshot), rows)
 
 
@@ -181,7 +183,7 @@ def verify(
     query = recommender.plan_query(settings, snapshot, asked, as_of, users)
     if users:
         return verification.verify_now(spark, settings, query, snapshot)
-    return verification.verify_stored(spark, settings.data_root, query.where())
+    return verification.verify_stored(spark, settings.data_root, query.request.range)
 
 
 def rebuild(spark: SparkSession, settings: Settings) -> list[Difference]:
@@ -198,7 +200,8 @@ def rebuild(spark: SparkSession, settings: Settings) -> list[Difference]:
     answered: dict[str, Query] = {}
     for lineage in tables.lineages_of(settings.data_root, RECOMMENDATIONS):
         if not lineage.get("users"):
-            answered.setdefault(lineage["rows"], recommender.query_of(lineage))
+            query = recommender.query_of(lineage)
+            answered.setdefault(window_key(query.request.range), query)
     for query in reversed(answered.values()):
         of_bucket = settings.trends.model_copy(update={"bucket": query.request.bucket})
         recommend(spark, settings.model_copy(update={"trends": of_bucket}), query.request.range, as_of=query.as_of)

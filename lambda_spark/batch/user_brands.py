@@ -44,7 +44,7 @@ def update_user_brands(spark: SparkSession, root: str, brands: BrandSettings, re
     if added or before[COVERS] != lineage[COVERS]:
         lists = brand_lists(spark, [EventSlice(added)], brands)
         merged = merge_into(commits.read(spark, root, USER_BRANDS), lists, brands.limit)
-        commit_unless_overtaken(root, commits.stage(merged, unchanged_rows, root, USER_BRANDS, "true", lineage))
+        commit_unless_overtaken(root, commits.stage(merged, unchanged_rows, root, USER_BRANDS, None, lineage))
     return version
 
 
@@ -52,7 +52,7 @@ def stage_user_brands(spark: SparkSession, root: str, brands: BrandSettings, ver
     """Compute the brands of all users from a version of the master dataset, beside the rows that they will replace."""
     combined = _combined_brands(spark, [EventSlice(event_files(root, version))], brands)
     lineage = _brands_lineage(root, version, brands)
-    return commits.stage(combined, _list_builder(brands.limit), root, USER_BRANDS, "true", lineage)
+    return commits.stage(combined, _list_builder(brands.limit), root, USER_BRANDS, None, lineage)
 
 
 def brand_lists(spark: SparkSession, events: Sequence[EventSlice], brands: BrandSettings) -> DataFrame:

@@ -8,7 +8,6 @@ from lambda_spark.batch.bucket_counts import CountedEvents
 from lambda_spark.delta import commits, tables
 from lambda_spark.delta.commits import Staged
 from lambda_spark.delta.event_log import event_days, event_files
-from lambda_spark.delta.parquet_files import open_parquet
 from lambda_spark.delta.tables import EVENTS
 from lambda_spark.serving import verification
 from lambda_spark.serving.snapshot import open_snapshot
@@ -27,7 +26,7 @@ def rebuild_views(spark: SparkSession, settings: Settings) -> list[Difference]:
     snapshot, version = open_snapshot(root), tables.version_of(root, EVENTS)
     activity = product_activity.stage_product_activity(spark, root, version)
     lists = user_brands.stage_user_brands(spark, root, settings.brands, version)
-    counts = CountedEvents(version, event_files(root, version), open_parquet(activity.paths(root)), version)
+    counts = CountedEvents(version, event_files(root, version), activity.dataset(root), version)
     windows = list(trends.stage_all(spark, root, settings.trends, counts))
     rows = _staged_lists(spark, root, lists)
     found = [

@@ -18,7 +18,8 @@ from lambda_spark.delta import tables
 from lambda_spark.delta.coverage import RULE
 from lambda_spark.delta.event_log import event_days
 from lambda_spark.delta.file_tasks import EventSlice, open_files
-from lambda_spark.delta.tables import TRENDS, USER_BRANDS
+from lambda_spark.delta.partitions import window_key
+from lambda_spark.delta.tables import TRENDS, USER_BRANDS, WINDOWS
 from lambda_spark.errors import UnknownUserError
 from lambda_spark.recommendations.rule import RecommendationRule, candidates_of, recommend_to
 from lambda_spark.schemas import Row
@@ -117,7 +118,7 @@ def query_lineage(settings: Settings, query: Query, snapshot: Snapshot) -> dict[
     rules = settings.model_dump(mode="json", include={"trends", "brands", "recommendations"})
     stored = _stored_trends(settings, query, snapshot.counts)
     return {
-        "rows": query.where(),
+        WINDOWS: [window_key(query.request.range)],
         "window": [instant.isoformat() for instant in query.request.range],
         "bucket": query.request.bucket,
         "as_of": query.as_of.isoformat(),
@@ -185,7 +186,7 @@ def _stored_trends(settings: Settings, query: Query, counts: CountedEvents) -> d
     """Return the lineage of the window's stored trends if they are of all the events counted; else None."""
     if query.as_of < query.request.range.end:
         return None
-    return trends.current_lineage(settings.data_root, settings.trends, query.request, counts)
+    return trends.current_lineage(settings.data_root, query.request, counts)
 
 
 def _check_users(counts: CountedEvents, users: Sequence[int]) -> None:

@@ -16,6 +16,7 @@ from lambda_spark.delta import commits, tables
 from lambda_spark.delta.coverage import EVENTS_VERSION, RULE, is_covered_by, is_in_log, max_offsets
 from lambda_spark.delta.event_log import event_days, slices_until, topic_offsets
 from lambda_spark.delta.parquet_files import as_map_in_arrow
+from lambda_spark.delta.partitions import window_key
 from lambda_spark.delta.tables import EVENTS, PRODUCT_ACTIVITY, RECENT_BRANDS, RECOMMENDATIONS, USER_BRANDS
 from lambda_spark.errors import NotComputedError
 from lambda_spark.schemas import BUCKET_ACTIVITY, Offsets
@@ -57,20 +58,20 @@ def compare(what: str, ways: tuple[str, str], one: DataFrame, other: DataFrame, 
             rows.unpersist()
 
 
-def verify_stored(spark: SparkSession, root: str, where: str) -> Difference:
+def verify_stored(spark: SparkSession, root: str, window: TimeRange) -> Difference:
     """Compare the stored recommendations of a window with those computed from `events` by their commit's lineage.
 
     Raises NotComputedError if there are none, or if `events` does not hold all that they came from.
     """
-    lineages = (each for each in tables.lineages_of(root, RECOMMENDATIONS) if "snapshot" in each)
-    lineage = next((each for each in lineages if each["rows"] == where), None)
+    key = window_key(window)
+    lineage = tables.window_lineages(root, RECOMMENDATIONS, [key]).get(key)
     if lineage is None:
-        raise NotComputedError(f"No recommendations are stored for {where}: ask for them without --verify first.")
+        raise NotComputedError(f"No recommendations are stored for {window}: ask for them without --verify first.")
     query, version = recommender.query_of(lineage), lineage["snapshot"][EVENTS_VERSION]
     settings = load_settings(data_root=root, **lineage["rules"])
     events = slices_of(root, lineage["snapshot"])
     computed = recommender.plan_from_events(spark, settings, query, version, events)
-    stored = commits.read(spark, root, RECOMMENDATIONS).where(where)
+    stored = commits.read(spark, root, RECOMMENDATIONS).where(query.where())
     return _compare_answers(query, "in the table", stored, _rows_of(computed))
 
 
