@@ -160,8 +160,8 @@ def row_builder(trending: pa.Table, excluded: pa.Table, rule: RecommendationRule
 
 def _plan(settings: Settings, query: Query, counts: CountedEvents, brands: DataFrame, trending: pa.Table) -> Plan:
     if query.users:
-        _check_users(counts, query.users)
         brands = brands.where(f"user_id IN ({', '.join(map(str, query.users))})")
+        _check_users(counts, brands, query.users)
     rule = RecommendationRule(**settings.recommendations.model_dump())
     products = candidates_of(trending, rule)["product_id"]
     excluded = read_excluded(counts, query.seen_range(), products, rule.leave_out)
@@ -170,7 +170,7 @@ def _plan(settings: Settings, query: Query, counts: CountedEvents, brands: DataF
 
 def _brands(spark: SparkSession, settings: Settings, query: Query, snapshot: Snapshot) -> DataFrame:
     if query.is_from_views:
-        return histories.merged_views(spark, settings.data_root, settings.brands.limit, snapshot.realtime)
+        return histories.merged_views(spark, settings.data_root, settings.brands.limit, snapshot)
     return histories.computed_brands(spark, settings.brands, [EventSlice(snapshot.counts.files)], query.as_of)
 
 
@@ -189,9 +189,12 @@ def _stored_trends(settings: Settings, query: Query, counts: CountedEvents) -> d
     return trends.current_lineage(settings.data_root, query.request, counts)
 
 
-def _check_users(counts: CountedEvents, users: Sequence[int]) -> None:
+def _check_users(counts: CountedEvents, brands: DataFrame, users: Sequence[int]) -> None:
+    """Raise UnknownUserError if neither an event nor a list of brands is of one of the users."""
     sql = f"SELECT DISTINCT user_id FROM events WHERE user_id IN ({', '.join(map(str, users))})"
     known = engine.query(sql, events=open_files(counts.files))["user_id"].to_pylist() if counts.files else []
+    if set(users) - set(known):
+        known += [row.user_id for row in brands.select("user_id").collect()]
     if unknown := [user for user in users if user not in known]:
         raise UnknownUserError(
             f"No event names the user {', '.join(map(str, unknown))}: choose one that `events` holds."
