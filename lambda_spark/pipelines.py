@@ -12,18 +12,16 @@ from lambda_spark import schemas
 from lambda_spark.batch import product_activity, trends, user_brands
 from lambda_spark.delta import commits, event_log, tables
 from lambda_spark.delta.event_log import Counts, event_days
-from lambda_spark.delta.parquet_files import as_map_in_arrow
-from lambda_spark.delta.partitions import window_key
+from lambda_spark.delta.parquet_files import as_map_in_arrow, window_key
 from lambda_spark.delta.tables import EVENTS, MASTER_DATASET, RECENT_BRANDS, RECOMMENDATIONS
 from lambda_spark.events import parsing
 from lambda_spark.events.event_files import check_event_file, file_id, plan_ranges
 from lambda_spark.kafka import source
 from lambda_spark.kafka.client import broker_monitor
 from lambda_spark.serving import recommender, verification
-from lambda_spark.serving.rebuild import rebuild_views
 from lambda_spark.serving.recommender import Query, Result
 from lambda_spark.serving.snapshot import boundary_of, open_snapshot
-from lambda_spark.serving.verification import Difference
+from lambda_spark.serving.verification import Difference, rebuild_views
 from lambda_spark.settings import Settings
 from lambda_spark.speed import checkpoint_rebuild, checkpoints, micro_batches, state, streams
 from lambda_spark.speed.checkpoint_guard import guarded_checkpoint

@@ -63,7 +63,7 @@ PRODUCT_ACTIVITY = f"event_date date, {_ACTIVITY}"
 # One row per (bucket_at, product_id), for buckets of any size.
 BUCKET_ACTIVITY = f"bucket_at timestamp, {_ACTIVITY}"
 
-# The partition column of `trends` and `recommendations` (lambda_spark.delta.partitions), added when rows are written.
+# The partition column of `trends` and `recommendations`, which parquet_files.with_window adds when rows are written.
 WINDOW = "window string"
 
 # One row per (window_from, window_to, bucket, product_id). Counts and the increase are of events, weighted by type;

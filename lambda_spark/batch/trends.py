@@ -12,7 +12,7 @@ from lambda_spark.batch.bucket_counts import CountedEvents, CountSpans, bucket_c
 from lambda_spark.delta import commits, tables
 from lambda_spark.delta.coverage import EVENTS_VERSION, RULE
 from lambda_spark.delta.event_log import changed_days, event_days
-from lambda_spark.delta.partitions import WINDOW, window_key
+from lambda_spark.delta.parquet_files import WINDOW, window_key
 from lambda_spark.delta.tables import EVENTS, TRENDS, WINDOWS
 from lambda_spark.schemas import Row
 from lambda_spark.settings import TrendSettings

@@ -20,8 +20,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from lambda_spark.delta.coverage import covers_at_least
-from lambda_spark.delta.parquet_files import FileWriter, RowBuilder, Target, conform, open_parquet, write_files
-from lambda_spark.delta.partitions import WINDOW
+from lambda_spark.delta.parquet_files import WINDOW, FileWriter, RowBuilder, Target, conform, open_parquet, write_files
 from lambda_spark.delta.tables import (
     Table,
     commit_metadata,

@@ -15,13 +15,50 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import dataset
 
-from lambda_spark.delta.partitions import WINDOW, with_window
 from lambda_spark.delta.storage import open_paths, open_root
 from lambda_spark.engine import freeze_gc
 from lambda_spark.schemas import is_local
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+from functools import reduce
+
+from lambda_spark.time_ranges import UTC, TimeRange, is_midnight
+
+WINDOW = "window"
+
+
+# A window's other columns, of which a table has the first two or all.
+_COLUMNS = ("window_from", "window_to", "bucket")
+
+
+def window_key(window: TimeRange, bucket: str | None = None) -> str:
+    """Return the text of a window, such as `2019-11-24_2019-12-01_day`; instants inside a day as 20191124T103000Z."""
+    name = _day if all(map(is_midnight, window)) else _instant
+    parts = [*map(name, window), *([bucket.replace(" ", "-")] if bucket else [])]
+    return "_".join(parts)
+
+
+def with_window(rows: pa.Table) -> pa.Table:
+    """Append `window`, computed from `window_from`, `window_to` and, if the rows have it, `bucket`."""
+    columns = [name for name in _COLUMNS if name in rows.column_names]
+    keys = pa.nulls(len(rows), pa.string())
+    for row in rows.select(columns).group_by(columns).aggregate([]).to_pylist():
+        start, end, *bucket = row.values()
+        is_row = reduce(pc.and_, (pc.equal(rows[name], pa.scalar(row[name], rows[name].type)) for name in columns))
+        keys = pc.if_else(is_row, window_key(TimeRange(start, end), *bucket), keys)
+    return rows.append_column(WINDOW, keys)
+
+
+def _day(instant: datetime) -> str:
+    return instant.astimezone(UTC).strftime("%Y-%m-%d")
+
+
+def _instant(instant: datetime) -> str:
+    utc = instant.astimezone(UTC)
+    return f"{utc:%Y%m%dT%H%M%S}{f'.{utc.microsecond:06}' if utc.microsecond else ''}Z"
+
 
 # What a commit needs of a written file. One row per file: the position of its table among those that are written to,
 # and the value of the table's only partition column.

@@ -14,17 +14,17 @@ import pyarrow as pa
 from lambda_spark import engine
 from lambda_spark.batch import trends
 from lambda_spark.batch.bucket_counts import CountedEvents, events_only, spark_counter
+from lambda_spark.batch.tasks import read_excluded
 from lambda_spark.delta import tables
 from lambda_spark.delta.coverage import RULE
 from lambda_spark.delta.event_log import event_days
 from lambda_spark.delta.file_tasks import EventSlice, open_files
-from lambda_spark.delta.partitions import window_key
+from lambda_spark.delta.parquet_files import window_key
 from lambda_spark.delta.tables import TRENDS, USER_BRANDS, WINDOWS
 from lambda_spark.errors import UnknownUserError
 from lambda_spark.recommendations.rule import RecommendationRule, candidates_of, recommend_to
 from lambda_spark.schemas import Row
 from lambda_spark.serving import histories
-from lambda_spark.serving.exclusions import read_excluded
 from lambda_spark.serving.snapshot import Boundary, Snapshot, open_snapshot
 from lambda_spark.settings import Settings
 from lambda_spark.time_ranges import Request, TimeRange, format_instant
@@ -164,7 +164,7 @@ def _plan(settings: Settings, query: Query, counts: CountedEvents, brands: DataF
         _check_users(counts, brands, query.users)
     rule = RecommendationRule(**settings.recommendations.model_dump())
     products = candidates_of(trending, rule)["product_id"]
-    excluded = read_excluded(counts, query.seen_range(), products, rule.leave_out)
+    excluded = read_excluded(counts.files, query.seen_range(), products, rule.leave_out)
     return Plan(brands.select("user_id", "brands"), row_builder(trending, excluded, rule))
 
 

@@ -25,7 +25,7 @@ from pyspark.sql import SparkSession
 from lambda_spark import pipelines
 from lambda_spark.batch.trends import best_trends, stored_trends
 from lambda_spark.delta import tables
-from lambda_spark.delta.partitions import window_key
+from lambda_spark.delta.parquet_files import window_key
 from lambda_spark.delta.tables import PRODUCT_ACTIVITY, TRENDS, USER_BRANDS, files_of
 from lambda_spark.errors import NotComputedError, TimeRangeError
 from lambda_spark.time_ranges import TimeRange

@@ -21,7 +21,7 @@ from pyspark.sql import SparkSession
 from lambda_spark import engine, schemas
 from lambda_spark.batch.trends import best_trends, stored_trends
 from lambda_spark.delta import commits, tables
-from lambda_spark.delta.partitions import window_key, with_window
+from lambda_spark.delta.parquet_files import window_key, with_window
 from lambda_spark.delta.tables import EVENTS, PRODUCT_ACTIVITY, RECOMMENDATIONS, TRENDS, Table, path_of
 from lambda_spark.time_ranges import MICROSECOND, Request, TimeRange
 
