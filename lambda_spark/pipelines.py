@@ -23,9 +23,8 @@ from lambda_spark.serving.recommender import Query, Result
 from lambda_spark.serving.snapshot import boundary_of, open_snapshot
 from lambda_spark.serving.verification import Difference, rebuild_views
 from lambda_spark.settings import Settings
-from lambda_spark.speed import checkpoint_rebuild, checkpoints, micro_batches, state, streams
-from lambda_spark.speed.checkpoint_guard import guarded_checkpoint
-from lambda_spark.speed.checkpoint_rebuild import CheckpointStart
+from lambda_spark.speed import checkpoint_guard, checkpoints, micro_batches, state, streams
+from lambda_spark.speed.checkpoint_guard import CheckpointStart, guarded_checkpoint
 from lambda_spark.speed.streams import BatchListener
 from lambda_spark.time_ranges import Request, TimeRange
 from lambda_spark.trends import windows
@@ -45,7 +44,7 @@ def ingest_topic(
     With `rebuild` it goes on without its checkpoint, from what the tables hold.
     """
     root, checkpoint = settings.data_root, checkpoints.ingest_checkpoint(settings.data_root)
-    seed = partial(checkpoint_rebuild.ingest_start, root, settings.kafka.topic) if rebuild else None
+    seed = partial(checkpoint_guard.ingest_start, root, settings.kafka.topic) if rebuild else None
     with guarded_checkpoint(settings.kafka, root, checkpoint, EVENTS, seed):
         commits.create_all(spark, root, MASTER_DATASET)
         before = event_log.master_dataset_counts(root)
@@ -96,7 +95,7 @@ def speed_stream(
 
     def start() -> CheckpointStart:
         batch_brands(spark, settings)
-        return checkpoint_rebuild.speed_start(root, topic, settings.brands)
+        return checkpoint_guard.speed_start(root, topic, settings.brands)
 
     with guarded_checkpoint(settings.kafka, root, checkpoint, RECENT_BRANDS, start if rebuild else None):
         commits.create(spark, root, RECENT_BRANDS)

@@ -34,7 +34,7 @@ PARSED = f"{_EVENT}, {_SOURCE}, value string, reason string"
 # One row per event received. `event_date` is the day of `event_time` in UTC.
 EVENTS = f"{_EVENT}, {_SOURCE}"
 
-# One row per message or file line that isn't an event. `reason` is a lambda_spark.events.rejects.Reason.
+# One row per message or file line that isn't an event. `reason` is a lambda_spark.events.parsing.Reason.
 REJECTED_EVENTS = f"value string, reason string, {_SOURCE}, rejected_at timestamp"
 
 # One row per row of rejected_events whose message was sent to the topic again.

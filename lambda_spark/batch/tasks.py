@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lambda_spark import engine
 from lambda_spark.delta.file_tasks import EventFile, EventSlice, files_between, open_files
 from lambda_spark.history import merging
-from lambda_spark.history.combining import combine_stored, lists_of_shards
+from lambda_spark.history.merging import combine_stored, lists_of_shards
 from lambda_spark.recommendations.rule import EXCLUDED_SQL
 from lambda_spark.time_ranges import DAY, UTC, TimeRange, end_of, start_of
 from lambda_spark.trends.counting import count_events
@@ -64,7 +64,7 @@ def count_span(span: Span, bucket: str = "bucket_at") -> pa.Table:
 
 
 def combine_slice(part: EventSlice, event_types: Sequence[str], shards: int) -> pa.Table:
-    """Combine what the users of a slice browsed. One row per shard of users, columns as combining.PACKED."""
+    """Combine what the users of a slice browsed. One row per shard of users, columns as merging.PACKED."""
     return combine_stored(open_files(part.files), part.condition, event_types, shards)
 
 

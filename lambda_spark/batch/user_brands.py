@@ -21,7 +21,7 @@ from lambda_spark.delta.event_log import event_files
 from lambda_spark.delta.file_tasks import EventSlice, map_parts, split_slices
 from lambda_spark.delta.parquet_files import RowBuilder, as_map_in_arrow, unchanged_rows
 from lambda_spark.delta.tables import EVENTS, USER_BRANDS
-from lambda_spark.history.combining import PACKED, lists_of_shards
+from lambda_spark.history.merging import PACKED, lists_of_shards
 from lambda_spark.settings import BrandSettings
 
 # What a task reads: many events of a user to combine, few enough for its memory. And what a task merges.
@@ -96,7 +96,7 @@ def _newest_first(seen: DataFrame, limit: int) -> DataFrame:
 
 
 def _combined_brands(spark: SparkSession, events: Sequence[EventSlice], brands: BrandSettings) -> DataFrame:
-    """Combine events as far as a task has them. One row per (task, shard of users), columns as combining.PACKED.
+    """Combine events as far as a task has them. One row per (task, shard of users), columns as merging.PACKED.
 
     The rows of a shard are in one partition.
     """
