@@ -41,11 +41,11 @@ def ingest_topic(
 ) -> Counts:
     """Topic -> `events` and `rejected_events`, exactly once. Returns what this run has received and stored.
 
-    With `rebuild` it goes on without its checkpoint, from what the tables hold.
+    With `rebuild` it resumes without its checkpoint, from what the tables hold.
     """
     root, checkpoint = settings.data_root, checkpoints.ingest_checkpoint(settings.data_root)
-    seed = partial(checkpoint_guard.ingest_start, root, settings.kafka.topic) if rebuild else None
-    with guarded_checkpoint(settings.kafka, root, checkpoint, EVENTS, seed):
+    start = partial(checkpoint_guard.ingest_start, root, settings.kafka.topic) if rebuild else None
+    with guarded_checkpoint(settings.kafka, root, checkpoint, EVENTS, start):
         commits.create_all(spark, root, MASTER_DATASET)
         before = event_log.master_dataset_counts(root)
         messages = source.stream_messages(spark, settings.kafka, settings.ingest.max_messages_per_trigger)
@@ -57,7 +57,7 @@ def ingest_topic(
 
 
 def ingest_files(spark: SparkSession, settings: Settings, files: Sequence[Path]) -> Counts:
-    """Event files -> the same tables, without Kafka; a file whose content is there already is passed over.
+    """Event files -> the same tables, without Kafka; a file whose content is stored already is skipped.
 
     Raises EventFileError before anything is stored.
     """
@@ -72,7 +72,7 @@ def ingest_files(spark: SparkSession, settings: Settings, files: Sequence[Path])
         numbers = spark.range(0, len(ranges), numPartitions=len(ranges))
         commits.append_once(numbers, parsing.range_divider(ranges), root, MASTER_DATASET, f"file/{file_id(file)}", 0)
 
-    # While a file is looked through on the driver, the tasks have another to work on.
+    # While the driver scans a file, the tasks work on another.
     with ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
         list(pool.map(store, files))
     return event_log.growth(before, event_log.master_dataset_counts(root))
@@ -117,7 +117,7 @@ def batch_trends(spark: SparkSession, settings: Settings, asked: TimeRange | Non
 
     Returns the window that answers what was asked, which is stored now.
 
-    Raises TimeRangeError for a range that cannot be answered, NotComputedError where there are no events.
+    Raises TimeRangeError for a range that cannot be answered, NotComputedError if there are no events.
     """
     root = settings.data_root
     request = windows.resolve_request(settings.trends, asked, event_days(root))
@@ -132,7 +132,7 @@ def batch_trends(spark: SparkSession, settings: Settings, asked: TimeRange | Non
 def batch_brands(spark: SparkSession, settings: Settings, rebuild: bool = False) -> None:
     """Master dataset -> `user_brands`, from what is new or from the first event on.
 
-    Raises NotComputedError where there are no events.
+    Raises NotComputedError if there are no events.
     """
     event_days(settings.data_root)
     user_brands.update_user_brands(spark, settings.data_root, settings.brands, rebuild)

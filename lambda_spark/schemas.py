@@ -21,7 +21,7 @@ _EVENT = """
     brand string, price double, user_id bigint, user_session string, event_date date
 """
 
-# Where a row came from: topic, partition and offset, or file and line; the other two are NULL.
+# The source of a row: topic, partition and offset, or file and line; the other two are NULL.
 _SOURCE = """
     source_topic string, source_partition int, source_offset bigint, source_file string, source_line bigint
 """
@@ -101,14 +101,14 @@ Row: TypeAlias = Any
 
 
 def is_local(root: str) -> bool:
-    """Say whether the root is a folder of this machine."""
+    """Return True if the root is a folder of this machine."""
     return "://" not in root
 
 
 def checked_uri(uri: str) -> str:
     """Return the URI of a data root without a slash at its end.
 
-    Raises ValueError where it could lead elsewhere, or holds a key, which would then stand in tables and logs.
+    Raises ValueError if it could lead elsewhere, or holds a key, which would then be written into tables and logs.
     """
     address = urlsplit(uri)
     if "@" in address.netloc:

@@ -1,9 +1,7 @@
 """The one rule that decides what an event is, for both layers, written over Arrow batches in DuckDB's SQL.
 
 A batch goes through two steps: *decode* turns a raw value into nine texts (or says why it cannot), *judge* turns nine
-texts into a typed event (or says why they are none). Messages and file lines differ in the first step only.
-
-From raw messages and files to events: the Spark side of the rule in lambda_spark.parsing.
+texts into a typed event (or says why they aren't one). Messages and file lines differ in the first step only.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -91,7 +89,7 @@ _INTEGER = r"[+-]?\d+"
 _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 _WORD = r"[a-z][a-z0-9_]{0,31}"
 
-# Words too, but of no event: a message's text does not tell them from JSON's own.
+# Words too, but never an event type: as text they are the same as JSON's own.
 _BOOLEANS = "'true', 'false'"
 
 # The nine texts of a message, as a struct: json_transform reads the object once for all of them.
@@ -134,7 +132,7 @@ DECODE_LINES = f"""
 
 
 def _typed(name: str, pattern: str, kind: str) -> str:
-    """SQL of the text as `kind`, where it has the pattern. Trimming is dear: a text that needs none is spared it."""
+    """SQL of the text as `kind`, if it matches the pattern. Only a text that needs it is trimmed, which is slow."""
     text = f"{name}_text"
     return f"""CASE
                 WHEN regexp_full_match({text}, '{pattern}') THEN TRY_CAST({text} AS {kind})
@@ -269,7 +267,7 @@ def range_divider(ranges: Sequence[FileRange]) -> Callable[[Batches], Iterator[t
 
 
 def divide(parsed: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Divide what was parsed into what is no event, schemas.REJECTED_EVENTS, and events, schemas.EVENTS."""
+    """Divide parsed rows into rejects, schemas.REJECTED_EVENTS, and events, schemas.EVENTS."""
     is_event = pc.is_null(parsed["reason"])
     rejected = parsed.filter(pc.invert(is_event)).select(["value", "reason", *SOURCE_COLUMNS])
     rejected_at = pa.repeat(pa.scalar(datetime.now(timezone.utc), pa.timestamp("us", tz="UTC")), len(rejected))
