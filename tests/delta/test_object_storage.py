@@ -13,11 +13,13 @@ import pyarrow as pa
 import pytest
 from deltalake.transaction import CommitProperties, Transaction
 from helpers import ALL_TABLES, NewSettings, all_tables, run_job
+from pyspark.sql import SparkSession
 
 from lambda_spark import cli
+from lambda_spark.delta import commits
 from lambda_spark.delta.maintenance import optimize
 from lambda_spark.delta.storage import file_names, write_file
-from lambda_spark.delta.tables import EVENTS, files_of, path_of, read_arrow, version_of
+from lambda_spark.delta.tables import EVENTS, PRODUCT_ACTIVITY, files_of, path_of, read_arrow, version_of
 from lambda_spark.errors import SetUpError
 from lambda_spark.local.install import install_s3
 from lambda_spark.local.processes import free_port, wait_until
@@ -130,6 +132,19 @@ def test_no_commit_is_lost_if_several_append_at_once() -> None:
         list(pool.map(append, range(writers)))
     assert sorted(deltalake.DeltaTable(table).to_pyarrow_table()["number"].to_pylist()) == list(range(writers))
     assert deltalake.DeltaTable(table).version() == writers
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_table_of_an_earlier_version_is_rewritten_by_partition(spark: SparkSession) -> None:
+    root, days = f"s3a://{BUCKET}/before", [date(2020, 3, 1), date(2020, 3, 2)]
+    schema = spark.createDataFrame([], PRODUCT_ACTIVITY.columns).toArrow().schema
+    rows = pa.Table.from_pylist([{"event_date": day, "product_id": day.day} for day in days], schema)
+    deltalake.write_deltalake(path_of(root, PRODUCT_ACTIVITY), rows)
+    commits.create(spark, root, PRODUCT_ACTIVITY)
+    assert sorted(files_of(root, PRODUCT_ACTIVITY)["partition.event_date"].to_pylist()) == days
+    replaced = commits.stage_table(spark, rows.slice(0, 1), root, PRODUCT_ACTIVITY, days[:1])
+    commits.commit_staged(root, replaced)
+    assert read_arrow(root, PRODUCT_ACTIVITY, schema.names).sort_by("event_date") == rows
 
 
 @pytest.mark.fault("OPTIMIZE and VACUUM while streams write")
