@@ -17,8 +17,7 @@ from pyspark.sql import SparkSession
 
 from lambda_spark import pipelines
 from lambda_spark.batch import bucket_counts, product_activity, trends
-from lambda_spark.batch.bucket_counts import known_counts
-from lambda_spark.batch.product_activity import counter
+from lambda_spark.batch.bucket_counts import open_counts, spark_counter
 from lambda_spark.delta import tables
 from lambda_spark.delta.event_log import event_days
 from lambda_spark.delta.session import get_spark
@@ -58,9 +57,9 @@ def calls(step: str, spark: SparkSession, settings: Settings, month: Path) -> Se
     if step == "activity":
         return [partial(product_activity.update_product_activity, spark, root)]
     if step == "window":
-        known = known_counts(root, None)
+        known = open_counts(root)
         return [
-            partial(trends.compute_trends, counter(spark), root, rule, [window], "day", known)
+            partial(trends.compute_trends, spark_counter(spark), root, rule, [window], "day", known)
             for window in all_windows(settings)
         ]
     if step == "windows":

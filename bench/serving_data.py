@@ -15,6 +15,8 @@ from numpy.random import default_rng
 from pyspark.sql import Row
 
 from bench.testbed import FOLDER, Testbed, known_user_ids
+from lambda_spark.batch.bucket_counts import count_here
+from lambda_spark.batch.tasks import day_span
 from lambda_spark.delta import commits, event_log, tables
 from lambda_spark.delta.coverage import COVERS, EVENTS_VERSION, RULE
 from lambda_spark.delta.parquet_files import FileWriter
@@ -26,7 +28,6 @@ from lambda_spark.local.synthetic import FIRST_DAY, generate_day, large_shop, wr
 from lambda_spark.local.synthetic_shop import DAYS, Catalogue, make_catalogue
 from lambda_spark.settings import load_settings
 from lambda_spark.time_ranges import MICROSECOND, micros, start_of
-from lambda_spark.trends import counting
 
 # The trends are those of a month of so many events, 14,000 products and 4,000 brands; only its last days are written.
 EVENTS_A_MONTH = 5_000_000
@@ -65,7 +66,7 @@ def write_views(root: str, users: int, events_a_month: int) -> None:
     version, files = tables.version_of(root, EVENTS), event_log.event_files(root)
     lineage = {EVENTS_VERSION: version, COVERS: {}}
     days = sorted({file.day for file in files})
-    counts = counting.count_here([counting.day_span(files, day) for day in days])
+    counts = count_here([day_span(files, day) for day in days])
     counts = counts.set_column(0, "event_date", counts["bucket_at"].cast(pa.date32()))
     _write(root, PRODUCT_ACTIVITY, [counts], lineage)
     catalogue = make_catalogue(_SEED, large_shop(events_a_month))

@@ -6,6 +6,7 @@ from lambda_spark import cli
 from lambda_spark.delta.session import get_spark
 from lambda_spark.report import answers
 from lambda_spark.serving import verification
+from lambda_spark.serving.identity_result import write_identity_result
 
 
 def main() -> None:
@@ -15,7 +16,7 @@ def main() -> None:
     args = options.parse_args()
     settings = cli.load(args)
     found = verification.check_identity(get_spark("identity"), settings)
-    verification.write_result(settings.local_root, found)
+    write_identity_result(settings.local_root, found)
     sys.exit(answers.print_differences(found))
 
 

@@ -2,10 +2,9 @@
 
 import sys
 
-from lambda_spark import cli
+from lambda_spark import cli, pipelines
 from lambda_spark.delta.session import get_spark
 from lambda_spark.report import answers
-from lambda_spark.serving import rebuild
 
 
 def main() -> None:
@@ -14,7 +13,7 @@ def main() -> None:
     cli.add_table_options(options)
     args = options.parse_args()
     settings = cli.load(args)
-    sys.exit(answers.print_rebuild(rebuild.rebuild(get_spark("rebuild"), settings)))
+    sys.exit(answers.print_rebuild(pipelines.rebuild(get_spark("rebuild"), settings)))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,6 @@
-"""Queries that are given up where they take too long: set around the work, seen by each query in it.
+"""DuckDB and NumPy over Arrow tables inside one process: what every package computes with, on executors too.
 
-What a brand is: trimmed, in lower case, and never empty, blank or `Unknown`.
-
-Engines lower some letters differently (a final sigma, a dotted capital I), and some of them by the language of the
-machine (I in Turkish, others in Lithuanian), so these are mapped first: a brand is the same text in whatever reads it.
-
-Rows that stand together by their keys, as NumPy arrays: where a run begins, and the place of each row in its run.
-
-What Spark's Python workers do once, before their first task.
+DuckDB has one connection per process. A query gives up when the time limit around it is over.
 """
 
 import gc
@@ -27,44 +20,112 @@ from pyarrow.dataset import Dataset
 
 from lambda_spark.errors import TooSlowError
 
-_AGAIN_SECONDS = 0.05
+_INTERRUPT_AGAIN_SECONDS = 0.05
 
-# When the work has to be done, by the clock of time.monotonic, and how many seconds it had.
-_due: ContextVar[tuple[float, float] | None] = ContextVar("due", default=None)
+_BLANKS = " \t\n\r\f\v\u00a0\u3000"
+# Engines lower some letters differently (a final sigma, a dotted capital I), and some of them by the language of the
+# machine (I in Turkish, others in Lithuanian). Mapped first, a brand is the same text in every engine.
+_LOWERED_FIRST = {"İ": "i", "Σ": "σ", "I": "i", "J": "j", "Ì": "ì", "Í": "í", "Ĩ": "ĩ", "Į": "į"}
+_NOT_A_BRAND = "unknown"
+
+# The instant at which the work must be done, by time.monotonic, and the seconds it was given.
+_deadline: ContextVar[tuple[float, float] | None] = ContextVar("deadline", default=None)
+
+
+@cache
+def connect() -> duckdb.DuckDBPyConnection:
+    """Open this process's in-memory DuckDB: one thread, since Spark already runs a task per core.
+
+    Kept for the next task: opening a connection takes as long as parsing some thousand messages.
+    """
+    connection = duckdb.connect(config={"threads": 1})
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def query(sql: str, **relations: pa.Table | Dataset) -> pa.Table:
+    """Run SQL over Arrow tables and datasets by their names, on a cursor that other threads do not share."""
+    return run_sql(connect().cursor(), sql, **relations)
+
+
+def run_sql(connection: duckdb.DuckDBPyConnection, sql: str, **relations: pa.Table | Dataset) -> pa.Table:
+    """Run SQL over Arrow tables and datasets by their names; instants in the result are UTC, as Spark expects.
+
+    Raises TooSlowError if the time limit is over.
+    """
+    for name, table in relations.items():
+        connection.register(name, table)
+    with _interrupted_at_deadline(connection):
+        result = connection.execute(sql).to_arrow_table()
+    instants = pa.timestamp("us", tz="UTC")
+    fields = [f.with_type(instants) if pa.types.is_timestamp(f.type) else f for f in result.schema]
+    return result.cast(pa.schema(fields))
+
+
+def sql_list(texts: Sequence[str]) -> str:
+    """Return the texts as the items of a SQL list."""
+    return ", ".join("'{}'".format(text.replace("'", "''")) for text in texts)
+
+
+def brand_sql(brand: str) -> str:
+    """Return SQL of the brand as it is compared: trimmed, in lower case; NULL if it is empty, blank or `Unknown`."""
+    letters, lowered = "".join(_LOWERED_FIRST), "".join(_LOWERED_FIRST.values())
+    trimmed = f"translate(trim({brand}, '{_BLANKS}'), '{letters}', '{lowered}')"
+    return f"nullif(nullif(lower({trimmed}), ''), '{_NOT_A_BRAND}')"
+
+
+def starts_group(*keys: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return for each row whether its keys differ from those of the row before: rows with equal keys are adjacent."""
+    differs = np.ones(len(keys[0]), dtype=bool)
+    differs[1:] = np.any([key[1:] != key[:-1] for key in keys], axis=0)
+    return differs
+
+
+def group_positions(*keys: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the position of each row in its group of adjacent rows with equal keys: 0, 1 and so on."""
+    starts = np.flatnonzero(starts_group(*keys))
+    count = len(keys[0])
+    position: NDArray[np.int64] = np.arange(count) - np.repeat(starts, np.diff(starts, append=count))
+    return position
+
+
+@cache
+def freeze_gc() -> None:
+    """Keep everything loaded so far out of garbage collection, which Spark's workers run after each task.
+
+    It takes 40 ms each time, and the next task waits for it: a small micro-batch has eight tasks.
+    """
+    gc.freeze()
 
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Give what is done inside the block so much time. Raises TooSlowError from a query that would take longer."""
-    before = _due.set((time.monotonic() + seconds, seconds))
+    """Limit the time of the work inside the block. Raises TooSlowError from a query that would take longer."""
+    before = _deadline.set((time.monotonic() + seconds, seconds))
     try:
         yield
     finally:
-        _due.reset(before)
+        _deadline.reset(before)
 
 
 def seconds_left() -> float:
-    """Return how much time is left; -1, which locks take for no end, where the work has no deadline.
-
-    Raises TooSlowError where there is none.
-    """
-    due = _due.get()
-    if due is None:
+    """Return the seconds left, -1 without a time limit, as locks take a timeout. Raises TooSlowError if none are."""
+    deadline = _deadline.get()
+    if deadline is None:
         return -1.0
-    if (left := due[0] - time.monotonic()) <= 0:
+    if (left := deadline[0] - time.monotonic()) <= 0:
         raise too_slow()
     return left
 
 
 def too_slow() -> TooSlowError:
-    """Return the error that work inside the block ends with."""
-    due = _due.get()
-    return TooSlowError(f"The answer took more than {due[1] if due else 0:g} s: ask for a shorter range.")
+    """Return the error for work that exceeded its time limit."""
+    deadline = _deadline.get()
+    return TooSlowError(f"The answer took more than {deadline[1] if deadline else 0:g} s: ask for a shorter range.")
 
 
 @contextmanager
-def interrupted_when_due(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Interrupt what runs on the connection at the end of the time it has, if there is one."""
+def _interrupted_at_deadline(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     left = seconds_left()
     if left < 0:
         yield
@@ -80,70 +141,8 @@ def interrupted_when_due(connection: duckdb.DuckDBPyConnection) -> Iterator[None
 
 
 def _interrupt(connection: duckdb.DuckDBPyConnection, seconds: float, done: Event) -> None:
-    """Interrupt until the query has ended: DuckDB forgets an interruption that comes just before a query begins."""
+    """Interrupt until the query has ended: DuckDB ignores an interruption that comes just before a query begins."""
     pause = seconds
     while not done.wait(pause):
         connection.interrupt()
-        pause = _AGAIN_SECONDS
-
-
-_BLANKS = " \t\n\r\f\v\u00a0\u3000"
-_UNEVEN = {"İ": "i", "Σ": "σ", "I": "i", "J": "j", "Ì": "ì", "Í": "í", "Ĩ": "ĩ", "Į": "į"}
-_NO_BRAND = "unknown"
-
-
-def brand_sql(brand: str) -> str:
-    """Return the SQL for the brand that is compared, or NULL where there is none."""
-    even = f"translate(trim({brand}, '{_BLANKS}'), '{''.join(_UNEVEN)}', '{''.join(_UNEVEN.values())}')"
-    return f"nullif(nullif(lower({even}), ''), '{_NO_BRAND}')"
-
-
-def starts_group(*keys: NDArray[Any]) -> NDArray[np.bool_]:
-    """Say of each row whether a run begins with it: whether it differs from the one before."""
-    differs = np.ones(len(keys[0]), dtype=bool)
-    differs[1:] = np.any([key[1:] != key[:-1] for key in keys], axis=0)
-    return differs
-
-
-def group_positions(*keys: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the place of each row in its run: 0, 1 and so on."""
-    starts = np.flatnonzero(starts_group(*keys))
-    count = len(keys[0])
-    place: NDArray[np.int64] = np.arange(count) - np.repeat(starts, np.diff(starts, append=count))
-    return place
-
-
-@cache
-def freeze_gc() -> None:
-    """Keep what is loaded out of garbage collection, which Spark's workers run after each task.
-
-    It would take 40 ms each time, and the next task waits for it: a small micro-batch has eight tasks.
-    """
-    gc.freeze()
-
-
-@cache
-def connect() -> duckdb.DuckDBPyConnection:
-    """Open an in-memory DuckDB for this process: one thread, since Spark already runs a task per core.
-
-    Kept for the next task: to open one takes as long as to parse some thousand messages.
-    """
-    connection = duckdb.connect(config={"threads": 1})
-    connection.execute("SET TimeZone = 'UTC'")
-    return connection
-
-
-def sql_list(event_types: Sequence[str]) -> str:
-    """Return the event types as a list in SQL."""
-    return ", ".join("'{}'".format(name.replace("'", "''")) for name in event_types)
-
-
-def run_sql(connection: duckdb.DuckDBPyConnection, sql: str, **relations: pa.Table | Dataset) -> pa.Table:
-    """Run `sql` over Arrow tables and datasets by their names; instants in the answer are UTC, as Spark expects."""
-    for name, table in relations.items():
-        connection.register(name, table)
-    with interrupted_when_due(connection):
-        answer = connection.execute(sql).to_arrow_table()
-    instants = pa.timestamp("us", tz="UTC")
-    fields = [f.with_type(instants) if pa.types.is_timestamp(f.type) else f for f in answer.schema]
-    return answer.cast(pa.schema(fields))
+        pause = _INTERRUPT_AGAIN_SECONDS

@@ -8,21 +8,25 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from lambda_spark import schemas
 from lambda_spark.batch import product_activity, trends, user_brands
-from lambda_spark.delta import commits, coverage, event_log, tables
+from lambda_spark.delta import commits, event_log, tables
 from lambda_spark.delta.event_log import Counts, event_days
-from lambda_spark.delta.tables import EVENTS, LIVE_ACTIVITY, MASTER_DATASET, RECENT_BRANDS, RECOMMENDATIONS
+from lambda_spark.delta.parquet_files import as_map_in_arrow
+from lambda_spark.delta.tables import EVENTS, MASTER_DATASET, RECENT_BRANDS, RECOMMENDATIONS
 from lambda_spark.events import parsing
 from lambda_spark.events.event_files import check_event_file, file_id, plan_ranges
-from lambda_spark.history import combining
 from lambda_spark.kafka import source
 from lambda_spark.kafka.client import broker_monitor
 from lambda_spark.serving import recommender, verification
-from lambda_spark.serving.recommender import Result
+from lambda_spark.serving.rebuild import rebuild_views
+from lambda_spark.serving.recommender import Query, Result
+from lambda_spark.serving.snapshot import boundary_of, open_snapshot
 from lambda_spark.serving.verification import Difference
 from lambda_spark.settings import Settings
 from lambda_spark.speed import checkpoint_rebuild, checkpoints, micro_batches, state, streams
 from lambda_spark.speed.checkpoint_guard import guarded_checkpoint
+from lambda_spark.speed.checkpoint_rebuild import CheckpointStart
 from lambda_spark.speed.streams import BatchListener
 from lambda_spark.time_ranges import Request, TimeRange
 from lambda_spark.trends import windows
@@ -34,7 +38,7 @@ def ingest_topic(
     spark: SparkSession,
     settings: Settings,
     available_now: bool,
-    watch: BatchListener | None = None,
+    on_batch: BatchListener | None = None,
     rebuild: bool = False,
 ) -> Counts:
     """Topic -> `events` and `rejected_events`, exactly once. Returns what this run has received and stored.
@@ -47,10 +51,10 @@ def ingest_topic(
         commits.create_all(spark, root, MASTER_DATASET)
         before = event_log.master_dataset_counts(root)
         messages = source.stream_messages(spark, settings.kafka, settings.ingest.max_messages_per_trigger)
-        store = micro_batches.event_store(settings, checkpoint, watch)
+        store = micro_batches.event_writer(settings, checkpoint, on_batch)
         stream = messages.select(*parsing.MESSAGE_COLUMNS).writeStream.foreachBatch(store)
-        trigger, look = None if available_now else settings.ingest.trigger, broker_monitor(settings.kafka)
-        received = streams.run_stream(stream, checkpoint, trigger, look)
+        trigger = None if available_now else settings.ingest.trigger
+        received = streams.run_stream(stream, checkpoint, trigger, broker_monitor(settings.kafka))
         return event_log.growth(before, event_log.master_dataset_counts(root), received)
 
 
@@ -80,30 +84,34 @@ def speed_stream(
     spark: SparkSession,
     settings: Settings,
     available_now: bool,
-    watch: BatchListener | None = None,
+    on_batch: BatchListener | None = None,
     rebuild: bool = False,
 ) -> int:
-    """Topic -> state -> `recent_brands`, and `live_activity` beside it, exactly once.
+    """Topic -> state -> `recent_brands`, exactly once. Returns the number of messages this run has received.
 
-    Returns the number of messages this run has received. With `rebuild` it goes on without its checkpoint, with a new
-    state in the place of the old one; raises NotComputedError where there are no events.
+    With `rebuild` it resumes without its checkpoint, with a new state instead of the old one; raises NotComputedError
+    if there are no events.
     """
-    speed, root, checkpoint = settings.speed, settings.data_root, checkpoints.speed_checkpoint(settings.data_root)
-    seed = partial(checkpoint_rebuild.speed_start, spark, settings) if rebuild else None
-    with guarded_checkpoint(settings.kafka, root, checkpoint, RECENT_BRANDS, seed):
-        commits.create(spark, root, LIVE_ACTIVITY, coverage.live_from_now_on(root, settings.kafka.topic))
+    speed, root, topic = settings.speed, settings.data_root, settings.kafka.topic
+    checkpoint = checkpoints.speed_checkpoint(root)
+
+    def start() -> CheckpointStart:
+        batch_brands(spark, settings)
+        return checkpoint_rebuild.speed_start(root, topic, settings.brands)
+
+    with guarded_checkpoint(settings.kafka, root, checkpoint, RECENT_BRANDS, start if rebuild else None):
         commits.create(spark, root, RECENT_BRANDS)
         messages = source.stream_messages(spark, settings.kafka, speed.max_messages_per_trigger)
-        # A task costs some 60 ms, however few its messages: no more of them than run at a time.
-        few = messages.coalesce(max(speed.state_partitions, spark.sparkContext.defaultParallelism))
-        combined = combining.combine_messages(few, speed.shards, settings.brands.event_types)
-        updated = state.update_brand_state(combined, settings.brands.limit)
-        # The number of state partitions is that of the query's shuffle, and fixed with its first start.
+        # A task costs some 60 ms, however few its messages: as many of them as run at a time.
+        coalesced = messages.coalesce(max(speed.state_partitions, spark.sparkContext.defaultParallelism))
+        combined = state.combine_messages(coalesced, speed.shards, settings.brands.event_types)
+        updated = state.update_state(combined, settings.brands.limit)
+        # The number of state partitions is that of the query's shuffle, and fixed at its first start.
         spark.conf.set("spark.sql.shuffle.partitions", speed.state_partitions)
-        append = micro_batches.view_log(spark, settings, checkpoint, watch)
+        append = micro_batches.view_writer(spark, settings, checkpoint, on_batch)
         stream = updated.writeStream.outputMode("update").foreachBatch(append)
-        trigger, look = None if available_now else speed.trigger, broker_monitor(settings.kafka)
-        return streams.run_stream(stream, checkpoint, trigger, look)
+        trigger = None if available_now else speed.trigger
+        return streams.run_stream(stream, checkpoint, trigger, broker_monitor(settings.kafka))
 
 
 def batch_trends(spark: SparkSession, settings: Settings, asked: TimeRange | None = None) -> Request:
@@ -139,20 +147,23 @@ def recommend(
     users: Sequence[int] = (),
     as_of: datetime | None = None,
 ) -> Result:
-    """Trends ⋈ recent brands -> `recommendations` for a range; of all users, or of those named; as of a moment.
+    """Trends and recent brands -> `recommendations` of a range for all users, or rows for those named; as of a moment.
 
-    Does nothing where the last recommendations were the same ones, by the same rules, from the same events.
-
+    Does nothing if the stored recommendations are the same ones, by the same rules, from the same snapshot.
     Raises TimeRangeError and NotComputedError as batch_trends does, and UnknownUserError.
     """
     root = settings.data_root
-    knowledge = recommender.open_snapshot(root)
-    question = recommender.plan_query(settings, knowledge, asked, as_of, users)
-    lineage = recommender.lineage_of(settings, question, knowledge)
-    if tables.lineage_of(root, RECOMMENDATIONS) != lineage:
-        brands, make_rows = recommender.recommended(spark, settings, question, knowledge)
-        commits.replace(brands, make_rows, root, RECOMMENDATIONS, question.where(), lineage)
-    return recommender.result_of(root, question, knowledge)
+    snapshot = open_snapshot(root)
+    query = recommender.plan_query(settings, snapshot, asked, as_of, users)
+    lineage, rows = recommender.query_lineage(settings, query, snapshot), None
+    if users:
+        plan = recommender.plan_recommendations(spark, settings, query, snapshot)
+        computed = plan.brands.mapInArrow(as_map_in_arrow(plan.build_rows), schemas.RECOMMENDATIONS)
+        rows = computed.orderBy("user_id", "rank").collect()
+    elif tables.lineage_of(root, RECOMMENDATIONS) != lineage:
+        plan = recommender.plan_recommendations(spark, settings, query, snapshot)
+        commits.replace(plan.brands, plan.build_rows, root, RECOMMENDATIONS, query.where(), lineage)
+    return Result(query, boundary_of(root, snapshot), rows)
 
 
 def verify(
@@ -162,9 +173,33 @@ def verify(
     users: Sequence[int] = (),
     as_of: datetime | None = None,
 ) -> Difference:
-    """Compare what is stored for a question with what the events alone say.
+    """Compare the stored answer to a query, or the one for named users, with what the events alone say.
 
     Raises TimeRangeError and NotComputedError.
     """
-    question = recommender.plan_query(settings, recommender.open_snapshot(settings.data_root), asked, as_of, users)
-    return verification.verify(spark, settings.data_root, question.where())
+    snapshot = open_snapshot(settings.data_root)
+    query = recommender.plan_query(settings, snapshot, asked, as_of, users)
+    if users:
+        return verification.verify_now(spark, settings, query, snapshot)
+    return verification.verify_stored(spark, settings.data_root, query.where())
+
+
+def rebuild(spark: SparkSession, settings: Settings) -> list[Difference]:
+    """Master dataset -> every batch view from scratch, committed only if the Lambda identity holds of them.
+
+    Then brings in what was stored meanwhile, and answers again what `recommendations` answers. Returns what was
+    compared; raises NotComputedError if there are no events.
+    """
+    found = rebuild_views(spark, settings)
+    if not all(difference.is_none for difference in found):
+        return found
+    batch_trends(spark, settings)
+    batch_brands(spark, settings)
+    answered: dict[str, Query] = {}
+    for lineage in tables.lineages_of(settings.data_root, RECOMMENDATIONS):
+        if not lineage.get("users"):
+            answered.setdefault(lineage["rows"], recommender.query_of(lineage))
+    for query in reversed(answered.values()):
+        of_bucket = settings.trends.model_copy(update={"bucket": query.request.bucket})
+        recommend(spark, settings.model_copy(update={"trends": of_bucket}), query.request.range, as_of=query.as_of)
+    return found

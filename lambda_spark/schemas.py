@@ -1,6 +1,7 @@
-"""The contracts: the columns of an event file, of a message, and of every table, as Spark DDL."""
+"""The contracts: the columns of an event file, of a message, and of every table, as Spark DDL, and the data root."""
 
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 # The nine columns of the REES46 event files, in their order; also the keys of a message in the topic.
 EVENT_COLUMNS = (
@@ -77,17 +78,8 @@ USER_BRANDS = _BRANDS
 # One row per (batch_id, user_id): the user's list after the micro-batch, and the next offset of each partition.
 RECENT_BRANDS = f"{_BRANDS}, batch_id bigint, source_topic string, source_offsets map<int, bigint>"
 
-# What counts of an event are made of, and where in the topic it came from.
+# The columns of an event that counts are computed from.
 COUNTED_COLUMNS = ("event_time", "event_type", "product_id", "category_code", "brand", "price", "user_id", "event_date")
-TOPIC_COLUMNS = ("source_topic", "source_partition", "source_offset")
-
-COUNTED_EVENT = """
-    event_time timestamp, event_type string, product_id bigint, category_code string, brand string, price double,
-    user_id bigint, event_date date, source_topic string, source_partition int, source_offset bigint
-"""
-
-# One row per event of the topic that product_activity may not cover yet (docs/adr/0016-live-activity.md).
-LIVE_ACTIVITY = f"{COUNTED_EVENT}, batch_id bigint"
 
 # One row per (window_from, window_to, user_id, rank).
 RECOMMENDATIONS = """
@@ -101,3 +93,23 @@ RECOMMENDATION_COLUMNS = tuple(column.split()[0] for column in RECOMMENDATIONS.s
 # The next offset of each partition of the one topic that a query reads.
 Offsets = dict[int, int]
 Row: TypeAlias = Any
+
+
+def is_local(root: str) -> bool:
+    """Say whether the root is a folder of this machine."""
+    return "://" not in root
+
+
+def checked_uri(uri: str) -> str:
+    """Return the URI of a data root without a slash at its end.
+
+    Raises ValueError where it could lead elsewhere, or holds a key, which would then stand in tables and logs.
+    """
+    address = urlsplit(uri)
+    if "@" in address.netloc:
+        raise ValueError("a URI is written into logs: leave the keys out, they belong into the environment")
+    if not address.netloc and address.scheme != "file":
+        raise ValueError("name the bucket, as in s3a://BUCKET/FOLDER")
+    if not uri.isprintable() or set("?#%\\ ") & set(uri) or {".", ".."} & set(address.path.split("/")):
+        raise ValueError("write it without . and .. between slashes, and without blanks and any of ? # % \\")
+    return uri.rstrip("/")

@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from lambda_spark.errors import SettingsError
+from lambda_spark.schemas import checked_uri, is_local
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 OnDataLoss = Literal["fail", "continue"]
@@ -237,23 +237,3 @@ def _shown(problem: Mapping[str, Any]) -> str:
 
 def _without_secrets(value: Any) -> Any:
     return "…" if _SECRET.search(str(value)) else value
-
-
-def is_local(root: str) -> bool:
-    """Say whether the root is a folder of this machine."""
-    return "://" not in root
-
-
-def checked_uri(uri: str) -> str:
-    """Return the URI of a data root without a slash at its end.
-
-    Raises ValueError where it could lead elsewhere, or holds a key, which would then stand in tables and logs.
-    """
-    address = urlsplit(uri)
-    if "@" in address.netloc:
-        raise ValueError("a URI is written into logs: leave the keys out, they belong into the environment")
-    if not address.netloc and address.scheme != "file":
-        raise ValueError("name the bucket, as in s3a://BUCKET/FOLDER")
-    if not uri.isprintable() or set("?#%\\ ") & set(uri) or {".", ".."} & set(address.path.split("/")):
-        raise ValueError("write it without . and .. between slashes, and without blanks and any of ? # % \\")
-    return uri.rstrip("/")

@@ -22,8 +22,8 @@ from starlette.concurrency import run_in_threadpool
 from lambda_spark import engine
 from lambda_spark.api.view_cache import ViewCache
 from lambda_spark.api.windows import Known, WindowQuery
+from lambda_spark.delta.event_log import event_days
 from lambda_spark.errors import LambdaSparkError, NotComputedError, TimeRangeError
-from lambda_spark.serving.snapshot import known_days
 from lambda_spark.time_ranges import TimeRange, bucket_name, format_instant, parse_bucket, parse_instant
 from lambda_spark.trends.windows import resolve_request
 
@@ -152,10 +152,10 @@ def resolve(keeper: ViewCache, now: Known, span: Span) -> tuple[WindowQuery, tup
     root = keeper.settings.data_root
     asked, as_of = _range(span), span.as_of
     trends = keeper.settings.trends
-    days = known_days(root, now.counts.events, as_of) if as_of else now.days
+    days = event_days(root, now.counts.version, as_of) if as_of else now.days
     request = resolve_request(trends.model_copy(update={"bucket": span.bucket or trends.bucket}), asked, days)
     _check_length(request.range, request.bucket)
-    notes = [*request.notes, *now.counts.events.notes]
+    notes = list(request.notes)
     if as_of and as_of < request.range.end:
         notes.insert(0, f"Answered as of {format_instant(as_of)}: what came after it is not counted.")
     moment = as_of or (request.range.end if asked else None)

@@ -131,7 +131,7 @@ def _newest(consumer: KafkaConsumer, partitions: list[TopicPartition], first: Of
         [("value", pa.binary()), ("topic", pa.string()), ("partition", pa.int32()), ("offset", pa.int64())]
     )
     messages = parsing.message_table([pa.RecordBatch.from_pylist(rows, schema)])
-    parsed = engine.run_sql(engine.connect().cursor(), parsing.PARSE_MESSAGES, messages=messages).to_pylist()
+    parsed = engine.query(parsing.PARSE_MESSAGES, messages=messages).to_pylist()
     by_place = {(row["source_partition"], row["source_offset"]): row for row in parsed}
     newest_first = sorted(found, key=lambda record: record.timestamp, reverse=True)
     return [{"record": record, "parsed": by_place[record.partition, record.offset]} for record in newest_first]

@@ -8,6 +8,7 @@ taken twice.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from lambda_spark.delta import tables
 from lambda_spark.delta.parquet_files import open_parquet, read_batches
 from lambda_spark.delta.tables import RECENT_BRANDS, USER_BRANDS
 from lambda_spark.history import merging
-from lambda_spark.serving.snapshot import open_live
+from lambda_spark.serving.snapshot import open_realtime_view
+from lambda_spark.time_ranges import instant
 from lambda_spark.trends.windows import INSTANT
 
 # A brand that a user was seen with, and when, in microseconds since 1970.
@@ -121,6 +123,8 @@ class UserIndex:
         self._batch, self._realtime = batch, realtime
         self._changed: dict[int, list[Seen]] = {}
         self._new = 0
+        # The newest time in a list of the realtime view.
+        self.newest_at = _newest(realtime.seen_at)
 
     def find(self, user_id: int) -> list[Seen] | None:
         """Return the recent brands of a user, newest first; None where none is known."""
@@ -151,25 +155,26 @@ class UserIndex:
             # Taken out first, so that the newest stand last.
             self._changed.pop(user_id, None)
             self._changed[user_id] = lists.find(user_id) or []
+        self.newest_at = max(filter(None, (self.newest_at, _newest(lists.seen_at))), default=None)
         self.version = version
 
 
 def load_index(root: str, limit: int) -> UserIndex:
     """Load the present views of recent brands; there may be none of them yet."""
     # Before the batch view: what the speed layer drops meanwhile is in that.
-    live = open_live(root)
+    view = open_realtime_view(root)
     batch_version = tables.find_version(root, USER_BRANDS)
-    if live is None:
+    if view is None:
         return UserIndex(_lists(root, batch_version, limit), lists_of([], limit), None, batch_version)
-    log = tables.open_dataset(root, RECENT_BRANDS, live.log_version)
+    log = tables.open_dataset(root, RECENT_BRANDS, view.version)
     changed = list(log.to_batches(columns=_COLUMNS))
     if batch_version is not None:
         users = pc.unique(pa.chunked_array([batch["user_id"] for batch in changed], pa.int64()))
         stored = tables.open_dataset(root, USER_BRANDS, batch_version)
         changed += stored.to_batches(columns=_COLUMNS, filter=pc.field("user_id").isin(users))
     realtime = lists_of([merged(changed, limit)], limit)
-    index = UserIndex(_lists(root, batch_version, limit), realtime, live.log_version, batch_version)
-    index.lineage = tables.lineage_of(root, RECENT_BRANDS, live.log_version)
+    index = UserIndex(_lists(root, batch_version, limit), realtime, view.version, batch_version)
+    index.lineage = tables.lineage_of(root, RECENT_BRANDS, view.version)
     return index
 
 
@@ -180,6 +185,10 @@ def follow(root: str, index: UserIndex, limit: int) -> None:
         rows = open_parquet(paths).to_table(_COLUMNS) if paths else _batch_of({}).schema.empty_table()
         index.take(rows, index.version + 1, limit)
         index.lineage = tables.commit_lineage(commit) or index.lineage
+
+
+def _newest(seen_at: NDArray[np.int64]) -> datetime | None:
+    return instant(int(seen_at.max())) if len(seen_at) else None
 
 
 def _lists(root: str, version: int | None, limit: int) -> UserLists:

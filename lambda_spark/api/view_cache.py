@@ -11,23 +11,17 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from typing import Generic, TypeVar
 
-import pyarrow.compute as pc
-
-from lambda_spark import engine
 from lambda_spark.api.user_index import UserIndex, follow, load_index
 from lambda_spark.api.windows import Known, Window, WindowQuery, Windows, after, has_changed, read_known
 from lambda_spark.delta import tables
 from lambda_spark.delta.coverage import offsets_of
-from lambda_spark.delta.parquet_files import open_parquet
-from lambda_spark.delta.tables import LIVE_ACTIVITY, RECENT_BRANDS, USER_BRANDS, Table
+from lambda_spark.delta.tables import RECENT_BRANDS, USER_BRANDS, Table
 from lambda_spark.errors import LambdaSparkError, NotComputedError
-from lambda_spark.recommendations.rule import EXCLUDED_SQL
-from lambda_spark.schemas import Offsets
-from lambda_spark.settings import Settings, is_local
-from lambda_spark.time_ranges import TimeRange
+from lambda_spark.schemas import Offsets, is_local
+from lambda_spark.settings import Settings
 from lambda_spark.trends.windows import resolve_request
 
 Made = TypeVar("Made")
@@ -47,51 +41,6 @@ class VersionedCache(Generic[Made]):
         if self._found is None or self._found[0] != versions:
             self._found = versions, self._make(*versions)
         return self._found[1]
-
-
-_COLUMNS = ["event_time", "event_type", "user_id", "product_id"]
-
-
-class RecentEvents:
-    """Events that versions of `live_activity` after a first one have added, as far as they are to be left out."""
-
-    def __init__(self, version: int | None, leave_out: str) -> None:
-        self.version = version
-        self.newest_at: datetime | None = None
-        self._leave_out = leave_out
-        self._met: dict[int, list[tuple[int, int, datetime]]] = {}
-        # One thread takes events in while another has some forgotten.
-        self._lock = Lock()
-
-    def met_by(self, user_id: int, time_range: TimeRange) -> list[int]:
-        """Return the products that a user has met in a range."""
-        start, end = time_range
-        return [product for _, product, at in self._met.get(user_id, ()) if start <= at < end]
-
-    def follow(self, root: str) -> None:
-        """Take what has been committed since."""
-        while self.version is not None and (commit := tables.commit_of(root, LIVE_ACTIVITY, self.version + 1)):
-            if paths := tables.added_by(root, LIVE_ACTIVITY, commit):
-                self._take(paths, self.version + 1)
-            self.version += 1
-
-    def forget(self, until: int) -> None:
-        """Forget what versions up to that one have added: whoever asks now knows that in another way."""
-        with self._lock:
-            kept = {user: [met for met in events if met[0] > until] for user, events in self._met.items()}
-            self._met = {user: events for user, events in kept.items() if events}
-
-    def _take(self, paths: list[str], version: int) -> None:
-        rows = open_parquet(paths).to_table(_COLUMNS)
-        newest = pc.max(rows["event_time"]).as_py()
-        if newest is not None:
-            self.newest_at = max(newest, self.newest_at or newest)
-        sql = f"SELECT user_id, product_id, event_time FROM rows WHERE {EXCLUDED_SQL[self._leave_out]}"
-        met = engine.run_sql(engine.connect().cursor(), sql, rows=rows)
-        rows_met = zip(*(column.to_pylist() for column in met.columns), strict=True)
-        with self._lock:
-            for user_id, product_id, at in rows_met:
-                self._met.setdefault(user_id, []).append((version, product_id, at))
 
 
 # How often the log of the realtime view is looked at: each look is one file's name, which elsewhere is a request.
@@ -114,7 +63,6 @@ class ViewCache:
         self.default_notes: tuple[str, ...] = ()
         self.cause: str = "The tables have not been read yet."
         self.users = load_index(settings.data_root, settings.brands.limit)
-        self.events = self._recent_events()
         self._end = Event()
         self.renew()
 
@@ -130,17 +78,19 @@ class ViewCache:
 
     def seen_upto(self) -> datetime | None:
         """Return the time of the newest event that either layer has seen."""
-        known = self.known.upto.seen_upto if self.known else None
-        return max(filter(None, (known, self.events.newest_at)), default=None)
+        return max(filter(None, (self.batch_upto(), self.users.newest_at)), default=None)
+
+    def batch_upto(self) -> datetime | None:
+        """Return the time of the newest event in the master dataset."""
+        return self.known.days[-1].last_at if self.known else None
 
     def reached(self) -> Offsets:
         """Return how far the speed layer has the topic."""
         return offsets_of(self.users.lineage, self.settings.kafka.topic)
 
     def follow(self) -> None:
-        """Take in what the speed layer has committed since: its events first, as it does itself."""
+        """Take in what the speed layer has committed since."""
         root, limit = self.settings.data_root, self.settings.brands.limit
-        self.events.follow(root)
         if self._has_begun(self.users):
             self.users = load_index(root, limit)
         follow(root, self.users, limit)
@@ -152,9 +102,6 @@ class ViewCache:
             self.users = load_index(root, self.settings.brands.limit)
         if self.known is not None and not has_changed(root, self.known):
             return
-        if self.events.version is None or self._is_gone(LIVE_ACTIVITY, self.events.version):
-            self.events = self._recent_events()
-        until = self.events.version
         try:
             known = read_known(root)
         except NotComputedError as error:
@@ -162,9 +109,6 @@ class ViewCache:
             return
         self._renew_default(known)
         self.known = known
-        # Only now: the windows made from here on have these events.
-        if until is not None:
-            self.events.forget(until)
 
     def _renew_default(self, known: Known) -> None:
         """Make the default window ready, of which most requests are."""
@@ -174,7 +118,7 @@ class ViewCache:
             self.default, self.cause = None, str(error)
             return
         self.default = self.windows.window(known, WindowQuery(request.range, request.bucket))
-        self.default_notes = (*request.notes, *known.counts.events.notes)
+        self.default_notes = request.notes
 
     def _is_outdated(self, users: UserIndex) -> bool:
         """Say whether the batch view is another, a view was made anew, or too many users have changed."""
@@ -189,10 +133,6 @@ class ViewCache:
 
     def _is_gone(self, table: Table, version: int | None) -> bool:
         return version is not None and not tables.has_version(self.settings.data_root, table, version)
-
-    def _recent_events(self) -> RecentEvents:
-        version = tables.find_version(self.settings.data_root, LIVE_ACTIVITY)
-        return RecentEvents(version, self.settings.recommendations.leave_out)
 
     def _repeat(self, work: Callable[[], None], seconds: float, share: float) -> None:
         """Do the work again and again, with pauses of so many seconds, or of so many times what it took."""

@@ -1,6 +1,6 @@
 """The windows that answers are about: counted once from all that is known, and kept for as long as they are current."""
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -10,32 +10,29 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from lambda_spark import engine
-from lambda_spark.batch.bucket_counts import KnownCounts, bucket_counts, known_counts
+from lambda_spark.batch.bucket_counts import CountedEvents, bucket_counts, count_here, open_counts
 from lambda_spark.delta import tables
-from lambda_spark.delta.event_log import event_counts_by_day
-from lambda_spark.delta.tables import EVENTS, LIVE_ACTIVITY, PRODUCT_ACTIVITY
+from lambda_spark.delta.event_log import count_by_day, event_days
+from lambda_spark.delta.tables import EVENTS, PRODUCT_ACTIVITY
 from lambda_spark.recommendations.rule import RecommendationRule
 from lambda_spark.recommendations.single_user import CandidateIndex, index_candidates
 from lambda_spark.report import words
-from lambda_spark.serving.recommender import InteractedProducts, read_interacted
-from lambda_spark.serving.snapshot import Boundary, boundary, known_days, open_live
+from lambda_spark.serving.exclusions import ExcludedProducts, read_excluded
 from lambda_spark.settings import Settings
 from lambda_spark.time_ranges import EventDay, TimeRange, parse_bucket
-from lambda_spark.trends.counting import count_here
 from lambda_spark.trends.score import trend_rule, trends_of
 from lambda_spark.trends.windows import columns_read
 
 
 class Known(NamedTuple):
-    """The events and their counts, the days they are of, how many there are of each, and how far both layers reach.
+    """A version of `events`: what of it is counted, its days, and the number of events on each.
 
-    `versions` are those of the tables that were read, by name; None where a table was not there.
+    `versions` are those of the tables that were read, by name; None for a table that did not exist.
     """
 
-    counts: KnownCounts
+    counts: CountedEvents
     days: list[EventDay]
     per_day: Mapping[date, int]
-    upto: Boundary
     versions: Mapping[str, int | None]
 
     def token(self, window: TimeRange) -> Hashable:
@@ -44,7 +41,7 @@ class Known(NamedTuple):
         return tuple((day, self.per_day[day]) for day in days)
 
 
-_READ = (EVENTS, PRODUCT_ACTIVITY, LIVE_ACTIVITY)
+_READ = (EVENTS, PRODUCT_ACTIVITY)
 
 
 class WindowQuery(NamedTuple):
@@ -60,13 +57,10 @@ class WindowQuery(NamedTuple):
 
 
 def read_known(root: str) -> Known:
-    """Read what is known now. Raises NotComputedError where there is no event yet."""
+    """Open the present version of `events`. Raises NotComputedError if there is no event."""
     versions = {table.name: tables.find_version(root, table) for table in _READ}
-    counts = known_counts(root, open_live(root))
-    events = counts.events
-    per_day = Counter(event_counts_by_day(root, events.version) if events.version is not None else {})
-    per_day.update(events.later["event_date"].to_pylist())
-    return Known(counts, known_days(root, events), per_day, boundary(root, events), versions)
+    counts = open_counts(root)
+    return Known(counts, event_days(root, counts.version), count_by_day(counts.files), versions)
 
 
 def has_changed(root: str, known: Known) -> bool:
@@ -91,12 +85,12 @@ class Evidence(NamedTuple):
 
 @dataclass(frozen=True)
 class Window:
-    """A window as recommendations need it: the candidates, their evidence, and who has met them."""
+    """A window as recommendations need it: the candidates, their evidence, and what each user is not recommended."""
 
     asked: WindowQuery
     shelf: CandidateIndex
     evidence: list[Evidence]
-    met: InteractedProducts
+    excluded: ExcludedProducts
 
 
 class Windows:
@@ -142,8 +136,9 @@ class Windows:
         rule = RecommendationRule(**settings.recommendations.model_dump())
         shelf = index_candidates(trends, rule, settings.brands.limit)
         products = shelf.candidates["product_id"].combine_chunks()
-        met = read_interacted(known.counts.events, asked.known_range(), products, rule.leave_out)
-        return Window(asked, shelf, [_evidence(row) for row in shelf.candidates.to_pylist()], met)
+        pairs = read_excluded(known.counts, asked.known_range(), products, rule.leave_out)
+        excluded = ExcludedProducts(pairs["user_id"].to_numpy(), pairs["product_id"].to_numpy())
+        return Window(asked, shelf, [_evidence(row) for row in shelf.candidates.to_pylist()], excluded)
 
 
 def _evidence(row: Mapping[str, Any]) -> Evidence:

@@ -1,23 +1,22 @@
-"""TODO."""
+"""The batch view `product_activity`, kept current with the master dataset: only the days that changed are counted."""
 
 import logging
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from lambda_spark import schemas
+from lambda_spark.batch.tasks import count_span, day_span
 from lambda_spark.delta import commits, event_log, tables
 from lambda_spark.delta.coverage import COVERS, EVENTS_VERSION, usable_lineage
-from lambda_spark.delta.event_log import EventFile, changed_days, over_parts
+from lambda_spark.delta.event_log import changed_days
+from lambda_spark.delta.file_tasks import EventFile, map_parts
 from lambda_spark.delta.parquet_files import unchanged_rows
 from lambda_spark.delta.tables import EVENTS, PRODUCT_ACTIVITY
 from lambda_spark.errors import OvertakenError
-from lambda_spark.time_ranges import TimeRange
-from lambda_spark.trends.counting import CountSpans, Span, bucket_spans, count_span, day_span, with_events
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -26,33 +25,8 @@ if TYPE_CHECKING:
 def product_activity(spark: "SparkSession", files: Sequence[EventFile]) -> "DataFrame":
     """Count per day. One row per (event_date, product_id), schemas.PRODUCT_ACTIVITY."""
     spans = [day_span(files, day) for day in sorted({file.day for file in files})]
-    return over_parts(
-        spark, spans, partial(count_span, bucket="CAST(bucket_at AS DATE) AS event_date"), schemas.PRODUCT_ACTIVITY
-    )
-
-
-def bucket_activity(
-    spark: "SparkSession",
-    files: Sequence[EventFile],
-    time_range: TimeRange,
-    size: timedelta,
-    later: pa.Table | None = None,
-) -> "DataFrame":
-    """Count per bucket, what the files hold and what came later.
-
-    One row per (bucket_at, product_id), schemas.BUCKET_ACTIVITY.
-    """
-    return span_activity(spark, bucket_spans(files, time_range, size, later))
-
-
-def span_activity(spark: "SparkSession", spans: Sequence[Span]) -> "DataFrame":
-    """Count the buckets of spans. One row per (bucket_at, product_id), schemas.BUCKET_ACTIVITY."""
-    return over_parts(spark, with_events(spans), partial(count_span, bucket="bucket_at"), schemas.BUCKET_ACTIVITY)
-
-
-def counter(spark: "SparkSession") -> CountSpans:
-    """Return what counts spans in Spark's tasks, as one Arrow table."""
-    return lambda spans: span_activity(spark, spans).toArrow()
+    count_day = partial(count_span, bucket="CAST(bucket_at AS DATE) AS event_date")
+    return map_parts(spark, spans, count_day, schemas.PRODUCT_ACTIVITY)
 
 
 _log = logging.getLogger(__name__)
@@ -65,7 +39,7 @@ def update_product_activity(spark: SparkSession, root: str) -> int:
     if lineage is not None:
         days = changed_days(root, lineage[EVENTS_VERSION], version)
     if days != []:
-        _swap_in(root, stage_product_activity(spark, root, version, days))
+        commit_unless_overtaken(root, stage_product_activity(spark, root, version, days))
     return version
 
 
@@ -78,10 +52,10 @@ def stage_product_activity(
         files = [file for file in files if file.day in days]
         where = "event_date IN ({})".format(", ".join(f"DATE '{day}'" for day in days))
     counts = product_activity(spark, files)
-    return commits.stage(counts, unchanged_rows, root, PRODUCT_ACTIVITY, where, _lineage(root, version))
+    return commits.stage(counts, unchanged_rows, root, PRODUCT_ACTIVITY, where, view_lineage(root, version))
 
 
-def _swap_in(root: str, staged: commits.Staged) -> None:
+def commit_unless_overtaken(root: str, staged: commits.Staged) -> None:
     """Let readers see the rows, unless another run has stored later ones meanwhile, which have all that these have."""
     try:
         commits.commit_staged(root, staged)
@@ -89,6 +63,6 @@ def _swap_in(root: str, staged: commits.Staged) -> None:
         _log.warning("%s", error)
 
 
-def _lineage(root: str, version: int) -> dict[str, Any]:
+def view_lineage(root: str, version: int) -> dict[str, Any]:
     """Return what a view's commit tells of the events that it is of: their version, and how far it has the topic."""
     return {EVENTS_VERSION: version, COVERS: tables.lineage_of(root, EVENTS, version) or {}}

@@ -5,20 +5,16 @@ from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 
-from lambda_spark.batch import product_activity
-from lambda_spark.batch.bucket_counts import KnownCounts, bucket_counts, known_counts
+from lambda_spark.batch.bucket_counts import CountedEvents, CountSpans, bucket_counts, open_counts, spark_counter
 from lambda_spark.delta import commits, tables
 from lambda_spark.delta.coverage import EVENTS_VERSION, RULE, is_in_log
 from lambda_spark.delta.event_log import changed_days, event_days
 from lambda_spark.delta.tables import TRENDS
 from lambda_spark.schemas import Row
-from lambda_spark.serving.snapshot import KnownEvents, known_days
 from lambda_spark.settings import TrendSettings
 from lambda_spark.time_ranges import Request, TimeRange, default_windows, end_of, parse_bucket, start_of
-from lambda_spark.trends.counting import CountSpans
 from lambda_spark.trends.score import trend_rule, trends_of
 from lambda_spark.trends.windows import columns_read, condition_of
 
@@ -35,7 +31,7 @@ def compute_trends(
     settings: TrendSettings,
     windows: Sequence[TimeRange],
     bucket: str,
-    known: KnownCounts,
+    known: CountedEvents,
     before: datetime | None = None,
 ) -> pa.Table:
     """Compute the trends of windows of one length from known events, those before an instant where one is given.
@@ -63,35 +59,39 @@ def is_default_window(root: str, settings: TrendSettings, request: Request) -> b
     return request.bucket == "day" and request.range in default_windows(event_days(root), settings.days)
 
 
-def current_lineage(root: str, settings: TrendSettings, request: Request, known: KnownEvents) -> dict[str, Any] | None:
+def current_lineage(
+    root: str, settings: TrendSettings, request: Request, known: CountedEvents
+) -> dict[str, Any] | None:
     """Return what a stored window was computed from, if that is all that is known of it; None where it is not there."""
-    lineage, days = _window_lineage(root, settings, request), set(pc.unique(known.later["event_date"]).to_pylist())
+    lineage = _window_lineage(root, settings, request)
     if lineage is None or known.version is None or not is_in_log(root, lineage):
         return None
-    days.update(changed_days(root, lineage[EVENTS_VERSION], known.version))
+    days = changed_days(root, lineage[EVENTS_VERSION], known.version)
     return None if any(_is_within(day, request.range) for day in days) else lineage
 
 
 def replace_trends(spark: SparkSession, root: str, settings: TrendSettings, request: Request) -> None:
     """Compute and store one window; a default one by another rule makes `update_trends` compute all of them again."""
-    commits.commit_staged(root, _stage_one(spark, root, settings, request, known_counts(root, None)))
+    commits.commit_staged(root, _stage_one(spark, root, settings, request, open_counts(root)))
 
 
 def update_trends(spark: SparkSession, root: str, settings: TrendSettings) -> None:
     """Compute and store every default window that is not there yet, or whose days have changed since it was."""
-    windows, known = default_windows(event_days(root), settings.days), known_counts(root, None)
+    windows, known = default_windows(event_days(root), settings.days), open_counts(root)
     before = _default_lineage(root)
     if before and before[RULE] == settings.model_dump(mode="json") and is_in_log(root, before):
-        changed = changed_days(root, before[EVENTS_VERSION], known.events.version or 0)
+        changed = changed_days(root, before[EVENTS_VERSION], known.version or 0)
         present = _stored_windows(root)
         windows = [w for w in windows if w not in present or any(_is_within(day, w) for day in changed)]
     if windows:
         commits.commit_staged(root, _stage_default(spark, root, settings, windows, known))
 
 
-def stage_all(spark: SparkSession, root: str, settings: TrendSettings, known: KnownCounts) -> Iterator[commits.Staged]:
+def stage_all(
+    spark: SparkSession, root: str, settings: TrendSettings, known: CountedEvents
+) -> Iterator[commits.Staged]:
     """Compute every default window, and each other one that is stored, beside the rows that they will replace."""
-    windows = default_windows(known_days(root, known.events), settings.days)
+    windows = default_windows(event_days(root, known.version), settings.days)
     if windows:
         yield _stage_default(spark, root, settings, windows, known)
     if tables.exists(root, TRENDS):
@@ -103,21 +103,21 @@ def stage_all(spark: SparkSession, root: str, settings: TrendSettings, known: Kn
 
 
 def _stage_default(
-    spark: SparkSession, root: str, settings: TrendSettings, windows: Sequence[TimeRange], known: KnownCounts
+    spark: SparkSession, root: str, settings: TrendSettings, windows: Sequence[TimeRange], known: CountedEvents
 ) -> commits.Staged:
-    rows = compute_trends(product_activity.counter(spark), root, settings, windows, "day", known)
-    lineage = {EVENTS_VERSION: known.events.version, RULE: settings.model_dump(mode="json")}
+    rows = compute_trends(spark_counter(spark), root, settings, windows, "day", known)
+    lineage = {EVENTS_VERSION: known.version, RULE: settings.model_dump(mode="json")}
     return commits.stage_table(spark, rows, root, TRENDS, condition_of(windows, "day"), lineage)
 
 
 def _stage_one(
-    spark: SparkSession, root: str, settings: TrendSettings, request: Request, known: KnownCounts
+    spark: SparkSession, root: str, settings: TrendSettings, request: Request, known: CountedEvents
 ) -> commits.Staged:
-    rows = compute_trends(product_activity.counter(spark), root, settings, [request.range], request.bucket, known)
+    rows = compute_trends(spark_counter(spark), root, settings, [request.range], request.bucket, known)
     before, rule = _default_lineage(root), settings.model_dump(mode="json")
     is_odd = is_default_window(root, settings, request) and not (before and before[RULE] == rule)
     where = condition_of([request.range], request.bucket)
-    lineage = {EVENTS_VERSION: known.events.version, RULE: rule, _ASKED: where, _IS_ODD: is_odd}
+    lineage = {EVENTS_VERSION: known.version, RULE: rule, _ASKED: where, _IS_ODD: is_odd}
     return commits.stage_table(spark, rows, root, TRENDS, where, lineage)
 
 

@@ -235,4 +235,4 @@ def _count(root: str, table: Table, path: str, where: str) -> int:
 def _select(what: str, root: str, table: Table, path: str, where: str) -> pa.Table:
     """Ask a file of the table; DuckDB passes over what cannot meet the condition."""
     rows = open_parquet([f"{path_of(root, table)}/{path}"])
-    return engine.run_sql(engine.connect().cursor(), f"SELECT {what} FROM rows WHERE {where}", rows=rows)
+    return engine.query(f"SELECT {what} FROM rows WHERE {where}", rows=rows)

@@ -1,34 +1,91 @@
-"""The division of work between the layers: what a batch view covers, the speed layer need not hold.
+"""Coverage: which messages of the topic a table holds, as offsets per partition in the metadata of its commits.
 
-Covered is what the master dataset held when the view was computed: messages below an offset per partition, never events
-before a time. A batch view that is visible covers for good, so dropping later, or twice, does no harm
-(docs/adr/0008-hand-over.md).
+A batch view covers what the master dataset held when the view was computed: messages below an offset per partition,
+never events before a time. The speed layer may drop what a visible batch view covers; dropping later, or twice, does no
+harm, since a batch view is never replaced by one that covers less (docs/adr/0008-hand-over.md).
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from lambda_spark.delta import tables
-from lambda_spark.delta.tables import EVENTS, LIVE_ACTIVITY, PRODUCT_ACTIVITY, RECENT_BRANDS, USER_BRANDS, Table
+from lambda_spark.delta.tables import EVENTS, RECENT_BRANDS, USER_BRANDS, Table
 from lambda_spark.schemas import Offsets
 from lambda_spark.settings import BrandSettings
 
-# The keys of the lineage of a batch view: its version of `events`, how far it covers the topic, and by which rule.
+# The keys of a batch view's lineage: the version of `events` it was computed from, how far that covers the topic, and
+# the rule it was computed by.
 EVENTS_VERSION, COVERS, RULE = "events_version", "covers", "rule"
-_TOPIC, _TOPIC_ID, _OFFSETS, _HELD = "topic", "topic_id", "offsets", "held_from"
+_TOPIC, _TOPIC_ID, _OFFSETS, _START = "topic", "topic_id", "offsets", "start_offsets"
+# What 0.1.0 wrote instead of _START: the same by the name of the view.
+_START_BY_VIEW = "held_from"
 
-# By the name of a realtime view, the offset of each partition from which on it holds what messages told.
-Held = dict[str, Offsets]
+
+class OffsetRange(NamedTuple):
+    """Messages of a topic, per partition from `start` up to but not including `end`."""
+
+    topic: str
+    start: Offsets
+    end: Offsets
+
+    def condition(self) -> str:
+        """Return the SQL condition of the events from these messages."""
+        parts = [
+            f"(source_partition = {number} AND source_offset >= {self.start.get(number, 0)} AND source_offset < {end})"
+            for number, end in self.end.items()
+            if end > self.start.get(number, 0)
+        ]
+        return f"source_topic = '{self.topic}' AND ({' OR '.join(parts)})" if parts else "false"
+
+
+def offset_metadata(topic: str, offsets: Offsets, topic_id: str | None = None) -> dict[str, Any]:
+    """Return commit metadata: the topic, its id, and the offsets below which the table holds all its messages."""
+    return {_TOPIC: topic, _OFFSETS: offsets, **({_TOPIC_ID: topic_id} if topic_id else {})}
+
+
+def speed_metadata(topic: str, reached: Offsets, start: Offsets, topic_id: str | None = None) -> dict[str, Any]:
+    """Return a micro-batch's commit metadata: the offsets it reached, and the first ones that `recent_brands` holds."""
+    return {**offset_metadata(topic, reached, topic_id), _START: start}
+
+
+def offsets_of(lineage: Mapping[str, Any] | None, topic: str) -> Offsets:
+    """Return the offsets below which a table holds the topic, by its commit's metadata; none for another topic."""
+    return _offsets((lineage or {}).get(_OFFSETS)) if topic_of(lineage) == topic else {}
+
+
+def start_offsets(lineage: Mapping[str, Any] | None, topic: str) -> Offsets | None:
+    """Return the first offset per partition that `recent_brands` holds; None if no micro-batch of the topic did."""
+    if lineage is None or topic_of(lineage) != topic:
+        return None
+    start = lineage.get(_START, lineage.get(_START_BY_VIEW, {}).get(RECENT_BRANDS.name))
+    return None if start is None else _offsets(start)
+
+
+def topic_of(lineage: Mapping[str, Any] | None) -> str | None:
+    """Return the topic that a commit's metadata names."""
+    return (lineage or {}).get(_TOPIC)
+
+
+def topic_id_of(lineage: Mapping[str, Any] | None) -> str | None:
+    """Return the id of that topic; None if the metadata lacks it."""
+    return (lineage or {}).get(_TOPIC_ID)
+
+
+def covered_offsets(root: str, topic: str, brands: BrandSettings) -> Offsets:
+    """Return the offsets below which `user_brands` covers all messages, if it was computed by the present rule."""
+    lineage = tables.lineage_of(root, USER_BRANDS) or {}
+    is_same_rule = lineage.get(RULE) == brands.model_dump(mode="json")
+    return offsets_of(lineage.get(COVERS), topic) if is_same_rule else {}
 
 
 def usable_lineage(root: str, view: Table, version: int | None = None) -> dict[str, Any] | None:
-    """Return what a batch view, or a version of it, was computed from; None where that cannot be told any more."""
+    """Return the lineage of a batch view, or of a version of it; None if its version of `events` can't be compared."""
     lineage = tables.lineage_of(root, view, version)
     return lineage if lineage is not None and is_in_log(root, lineage) else None
 
 
 def is_in_log(root: str, lineage: Mapping[str, Any]) -> bool:
-    """Say whether the version of `events` that something was computed from can be compared with the present one.
+    """Return True if the log of `events` still has the version that something was computed from.
 
     Delta's log goes back for 30 days.
     """
@@ -36,72 +93,15 @@ def is_in_log(root: str, lineage: Mapping[str, Any]) -> bool:
     return version is None or tables.has_version(root, EVENTS, version)
 
 
-def offset_metadata(topic: str, offsets: Offsets, topic_id: str | None = None) -> dict[str, Any]:
-    """Return what a commit says of how far its table holds the topic, whose id tells it from others of its name."""
-    return {_TOPIC: topic, _OFFSETS: offsets, **({_TOPIC_ID: topic_id} if topic_id else {})}
-
-
-def speed_lineage(topic: str, reached: Offsets, held: Held, topic_id: str | None = None) -> dict[str, Any]:
-    """Return what a micro-batch's commits say: how far the topic has been read, and from where on each view has it."""
-    return {**offset_metadata(topic, reached, topic_id), _HELD: held}
-
-
-def offsets_of(lineage: Mapping[str, Any] | None, topic: str) -> Offsets:
-    """Return how far a table holds the topic, by what its commit says; nothing where that is about another topic."""
-    return _offsets((lineage or {}).get(_OFFSETS)) if topic_of(lineage) == topic else {}
-
-
-def topic_of(lineage: Mapping[str, Any] | None) -> str | None:
-    """Return the topic that a commit is about."""
-    return (lineage or {}).get(_TOPIC)
-
-
-def topic_id_of(lineage: Mapping[str, Any] | None) -> str | None:
-    """Return the id of that topic; None where the commit does not say it."""
-    return (lineage or {}).get(_TOPIC_ID)
-
-
-def start_offsets(lineage: Mapping[str, Any] | None, topic: str) -> Held:
-    """Return from where on the realtime views hold the topic, by what a micro-batch's commit says."""
-    held = (lineage or {}).get(_HELD, {}) if topic_of(lineage) == topic else {}
-    return {name: _offsets(offsets) for name, offsets in held.items()}
-
-
-def current_start_offsets(root: str, topic: str, log: int | None = None) -> Held:
-    """Return from where on the realtime views hold the topic, by the newest commit of `recent_brands`, or a version."""
-    held = start_offsets(tables.lineage_of(root, RECENT_BRANDS, log), topic)
-    # A `live_activity` that was lost and made anew said so when it was made.
-    anew = start_offsets(tables.lineage_of(root, LIVE_ACTIVITY), topic).get(LIVE_ACTIVITY.name, {})
-    return {
-        name: max_offsets(offsets, anew) if name == LIVE_ACTIVITY.name else offsets for name, offsets in held.items()
-    }
-
-
-def live_from_now_on(root: str, topic: str) -> dict[str, Any] | None:
-    """Return what the first commit of `live_activity` has to say: what was read before it is made, it does not hold."""
-    reached = offsets_of(tables.lineage_of(root, RECENT_BRANDS), topic)
-    return speed_lineage(topic, reached, {LIVE_ACTIVITY.name: reached}) if reached else None
-
-
-def covered_offsets(root: str, topic: str, brands: BrandSettings) -> Held:
-    """Return, by realtime view, the offsets below which its batch view has all messages; brands by the same rule."""
-    lists, counts = (tables.lineage_of(root, view) or {} for view in (USER_BRANDS, PRODUCT_ACTIVITY))
-    is_same_rule = lists.get(RULE) == brands.model_dump(mode="json")
-    return {
-        RECENT_BRANDS.name: offsets_of(lists.get(COVERS), topic) if is_same_rule else {},
-        LIVE_ACTIVITY.name: offsets_of(counts.get(COVERS), topic),
-    }
-
-
 def covers_as_much(lineage: Mapping[str, Any] | None, present: Mapping[str, Any] | None) -> bool:
-    """Say whether rows of a view cover all messages that the present ones do: streams drop what a view has covered."""
-    covered, covered_now = ((told or {}).get(COVERS) for told in (lineage, present))
+    """Return True if rows with this lineage cover all messages that the present rows of the view cover."""
+    covered, covered_now = ((each or {}).get(COVERS) for each in (lineage, present))
     topic = topic_of(covered_now)
     return topic is None or is_covered_by(offsets_of(covered_now, topic), offsets_of(covered, topic))
 
 
 def is_covered_by(offsets: Offsets, covered: Offsets) -> bool:
-    """Say whether all messages below the one are below the other."""
+    """Return True if every offset is at or below its counterpart."""
     return all(end <= covered.get(partition, 0) for partition, end in offsets.items())
 
 
@@ -110,10 +110,10 @@ def max_offsets(one: Offsets, other: Offsets) -> Offsets:
     return {number: max(one.get(number, 0), other.get(number, 0)) for number in one | other}
 
 
-def _offsets(told: Mapping[str, int] | None) -> Offsets:
-    return {int(partition): offset for partition, offset in (told or {}).items()}
-
-
 def count_between(start: Offsets, end: Offsets) -> int:
-    """Return the number of messages from `start` up to but not with `end`; partitions may have come since."""
+    """Return the number of offsets from `start` up to but not including `end`; `end` may have more partitions."""
     return sum(offset - start.get(partition, 0) for partition, offset in end.items())
+
+
+def _offsets(written: Mapping[str, int] | None) -> Offsets:
+    return {int(partition): offset for partition, offset in (written or {}).items()}

@@ -32,7 +32,7 @@ from lambda_spark.delta.tables import (
     EVENTS,
     MASTER_DATASET,
     PRODUCT_ACTIVITY,
-    REALTIME_VIEWS,
+    RECENT_BRANDS,
     RECOMMENDATIONS,
     TRENDS,
     USER_BRANDS,
@@ -112,7 +112,7 @@ def _commit(root: str, table: Table, added: list[Row], removed: list[File]) -> b
     return False
 
 
-_TABLES = (*MASTER_DATASET, PRODUCT_ACTIVITY, TRENDS, USER_BRANDS, *REALTIME_VIEWS, RECOMMENDATIONS)
+_TABLES = (*MASTER_DATASET, PRODUCT_ACTIVITY, TRENDS, USER_BRANDS, RECENT_BRANDS, RECOMMENDATIONS)
 _ATTEMPTS = 3
 
 

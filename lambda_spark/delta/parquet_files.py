@@ -16,7 +16,7 @@ from pyarrow import dataset
 
 from lambda_spark.delta.storage import open_paths, open_root
 from lambda_spark.engine import freeze_gc
-from lambda_spark.settings import is_local
+from lambda_spark.schemas import is_local
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -16,7 +16,7 @@ from typing import Any
 from pyarrow import fs
 
 from lambda_spark.errors import LambdaSparkError
-from lambda_spark.settings import is_local
+from lambda_spark.schemas import is_local
 
 
 def open_root(root: str) -> tuple[Any, str]:

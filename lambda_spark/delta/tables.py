@@ -42,10 +42,7 @@ PRODUCT_ACTIVITY = Table("product_activity", schemas.PRODUCT_ACTIVITY, "jobs/bat
 TRENDS = Table("trends", schemas.TRENDS, "jobs/batch_trends.py")
 USER_BRANDS = Table("user_brands", schemas.USER_BRANDS, "jobs/batch_brands.py")
 RECENT_BRANDS = Table("recent_brands", schemas.RECENT_BRANDS, "jobs/speed_stream.py")
-LIVE_ACTIVITY = Table("live_activity", schemas.LIVE_ACTIVITY, "jobs/speed_stream.py")
 
-# As jobs/speed_stream.py writes them; the brands last, since their log says how far the topic has been read.
-REALTIME_VIEWS = (LIVE_ACTIVITY, RECENT_BRANDS)
 RECOMMENDATIONS = Table("recommendations", schemas.RECOMMENDATIONS, "jobs/recommend.py")
 
 # Where a commit tells what its version was computed from, and where one of OPTIMIZE keeps what the writer's last told.

@@ -15,16 +15,14 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from lambda_spark.batch.bucket_counts import known_counts
-from lambda_spark.batch.product_activity import counter
+from lambda_spark.batch.bucket_counts import open_counts, spark_counter
 from lambda_spark.batch.trends import compute_trends
 from lambda_spark.delta import event_log
-from lambda_spark.delta.event_log import open_files
+from lambda_spark.delta.file_tasks import EventSlice, open_files
 from lambda_spark.engine import brand_sql
 from lambda_spark.errors import TimeRangeError
 from lambda_spark.recommendations.rule import EXCLUDED_SQL
 from lambda_spark.serving.histories import computed_brands
-from lambda_spark.serving.snapshot import known_events
 from lambda_spark.settings import Settings
 from lambda_spark.time_ranges import UTC, EventDay, TimeRange, complete_days, floor_to_bucket, parse_bucket
 
@@ -106,7 +104,7 @@ def read_case(spark: SparkSession, settings: Settings, cut: Cut) -> Case:
     """)
     found.execute(f"CREATE TABLE judged AS {_JUDGED}")
     judged = found.execute("FROM judged ORDER BY user_id").to_arrow_table()
-    lists = computed_brands(spark, settings.brands, known_events(root, None), t)
+    lists = computed_brands(spark, settings.brands, [EventSlice(event_log.event_files(root))], t)
     few = F.broadcast(spark.createDataFrame(judged))
     left_out = f"in_window AND {EXCLUDED_SQL[settings.recommendations.leave_out]}"
     return Case(
@@ -124,7 +122,7 @@ def read_trends(spark: SparkSession, settings: Settings, cut: Cut, bucket: str, 
     """Compute the window's trends by the settings, or with some of them changed. Rows as in schemas.TRENDS."""
     rule = settings.trends.model_copy(update=changes)
     root = settings.data_root
-    return compute_trends(counter(spark), root, rule, [cut.window], bucket, known_counts(root, None), cut.window.end)
+    return compute_trends(spark_counter(spark), root, rule, [cut.window], bucket, open_counts(root), cut.window.end)
 
 
 def _pairs(found: duckdb.DuckDBPyConnection, source: str, figures: str = "") -> pa.Table:

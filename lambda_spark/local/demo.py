@@ -121,7 +121,7 @@ def run_pipeline(
         pipelines.speed_stream(spark, settings, available_now=True)
     with step("serve: recommendations"):
         recommended = pipelines.recommend(spark, settings, asked)
-        brands = recommender.known_brands(spark, settings, recommended.question)
+        brands = recommender.present_brands(spark, settings, recommended.query)
         summary = summarise(settings, recommended, brands, sent, seconds, planted_product_ids() if is_generated else [])
     print_summary(console, summary)
     report = write_report(settings.local_root / "report.html", summary)
@@ -150,19 +150,19 @@ def summarise(
             rejected=stored.rejected,
             from_files=stored.from_files,
         ),
-        window_from=recommended.request.range.start,
-        window_to=recommended.request.range.end,
-        bucket=recommended.request.bucket,
+        window_from=recommended.query.request.range.start,
+        window_to=recommended.query.request.range.end,
+        bucket=recommended.query.request.bucket,
         count_by=settings.trends.count_by,
         min_events=settings.trends.min_events,
         brand_limit=settings.brands.limit,
-        trends=best_trends(root, recommended.request, TRENDS_SHOWN),
+        trends=best_trends(root, recommended.query.request, TRENDS_SHOWN),
         brands=brands.where(F.col("user_id").isin(*users)).orderBy("user_id").collect() if users else [],
         recommendations=rows,
         data_root=words.from_here(root),
         planted_ids=frozenset(planted_ids),
         quality=read_quality(settings.local_root),
-        notes=(*recommended.request.notes, words.reach(*recommended.upto)),
+        notes=(*recommended.query.request.notes, words.reach(*recommended.upto)),
         seconds=seconds,
     )
 

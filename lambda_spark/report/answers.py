@@ -17,7 +17,6 @@ from pyspark.sql import functions as F
 from rich.console import Console
 from rich.text import Text
 
-from lambda_spark.batch.bucket_counts import known_counts
 from lambda_spark.batch.trends import best_trends
 from lambda_spark.delta import commits, tables
 from lambda_spark.delta.coverage import count_between
@@ -32,7 +31,7 @@ from lambda_spark.report.terminal import left, print_table, right, sample, say
 from lambda_spark.report.words import iso
 from lambda_spark.schemas import RECOMMENDATION_COLUMNS, Offsets, Row
 from lambda_spark.serving.recommender import Result
-from lambda_spark.serving.snapshot import Boundary, boundary, open_live
+from lambda_spark.serving.snapshot import Boundary, boundary_of, open_snapshot
 from lambda_spark.serving.verification import Difference
 from lambda_spark.settings import BrandSettings, KafkaSettings, TrendSettings
 from lambda_spark.speed.streams import BatchListener
@@ -56,8 +55,8 @@ TRENDS_SHOWN = 20
 USERS_SHOWN = 5
 
 _REALTIME_REMEDY = (
-    "the realtime view tells what the events do not. Stop jobs/speed_stream.py, delete recent_brands and "
-    "live_activity, and start it again: it reads the topic anew."
+    "the realtime view tells what the events do not. Stop jobs/speed_stream.py, delete recent_brands, "
+    "and start it again: it reads the topic anew."
 )
 
 
@@ -66,7 +65,7 @@ def print_trends(root: str, request: Request, settings: TrendSettings) -> None:
     out = console.make_console()
     console.print_notes(out, request.notes)
     console.print_trends(out, best_trends(root, request, TRENDS_SHOWN), settings.count_by, settings.min_events)
-    _print_reach(out, boundary(root, known_counts(root, open_live(root)).events))
+    _print_reach(out, boundary_of(root, open_snapshot(root)))
 
 
 def print_brands(root: str, settings: BrandSettings) -> None:
@@ -80,15 +79,19 @@ def print_recommendations(spark: SparkSession, root: str, answer: Result, output
     if output == "table":
         _print_table(root, answer)
         return
-    rows = commits.read(spark, root, RECOMMENDATIONS).where(answer.where).orderBy("user_id", "rank")
+    rows: Iterable[Row] | None = answer.rows
+    if rows is None:
+        stored = commits.read(spark, root, RECOMMENDATIONS).where(answer.query.where())
+        rows = stored.orderBy("user_id", "rank").toLocalIterator()
     write = {"json": write_json, "csv": write_csv}[output]
-    write(rows.toLocalIterator(), {"as_of": answer.question.as_of, **answer.upto._asdict()}, sys.stdout)
+    write(rows, {"as_of": answer.query.as_of, **answer.upto._asdict()}, sys.stdout)
 
 
 def first_recommendations(root: str, answer: Result, users: int, order: str) -> list[Row]:
     """Read the recommendations of so many users, those that come first in the SQL order, by user and rank."""
-    shown = f"SELECT user_id FROM recommendations WHERE {answer.where} GROUP BY user_id ORDER BY {order} LIMIT {users}"
-    sql = f"SELECT * FROM recommendations WHERE {answer.where} AND user_id IN ({shown}) ORDER BY user_id, rank"
+    where = answer.query.where()
+    shown = f"SELECT user_id FROM recommendations WHERE {where} GROUP BY user_id ORDER BY {order} LIMIT {users}"
+    sql = f"SELECT * FROM recommendations WHERE {where} AND user_id IN ({shown}) ORDER BY user_id, rank"
     return list(tables.query(root, RECOMMENDATIONS, sql))
 
 
@@ -148,11 +151,13 @@ def _print_reach(out: Console, upto: Boundary) -> None:
 
 def _print_table(root: str, answer: Result) -> None:
     out = console.make_console()
-    console.print_notes(out, answer.request.notes)
-    shown = first_recommendations(root, answer, USERS_SHOWN, "user_id")
-    console.print_recommendations(out, shown, as_of=answer.question.as_of)
+    console.print_notes(out, answer.query.request.notes)
+    shown = answer.rows if answer.rows is not None else first_recommendations(root, answer, USERS_SHOWN, "user_id")
+    console.print_recommendations(out, shown, as_of=answer.query.as_of)
     _print_reach(out, answer.upto)
-    sql = f"SELECT count(DISTINCT user_id) AS user_count FROM recommendations WHERE {answer.where}"
+    if answer.rows is not None:
+        return
+    sql = f"SELECT count(DISTINCT user_id) AS user_count FROM recommendations WHERE {answer.query.where()}"
     (found,) = tables.query(root, RECOMMENDATIONS, sql)
     if found.user_count > USERS_SHOWN:
         out.print(f"{USERS_SHOWN} of {found.user_count:,} users; --user ID shows others, --format csv all.")

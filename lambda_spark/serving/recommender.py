@@ -1,271 +1,197 @@
-"""The serving layer: the recommendation rule applied to what both layers know, as of a moment.
+"""Recommendations: the rule of `recommendations` applied to the trends and histories of a snapshot, as of a moment.
 
-Recommendations for all users, in Spark.
-
-Trends are few and users many, so each task gets all candidates and goes through its users, a batch of them at a time.
-
-What users have met in a window, and is left out of their recommendations: read from known events without Spark.
+Trends are few and users many, so each task gets all candidates and processes its users, a batch of them at a time.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from functools import reduce
-from typing import Any, NamedTuple
+from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
 import pyarrow as pa
-from numpy.typing import NDArray
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from lambda_spark import engine
-from lambda_spark.batch import product_activity, trends
-from lambda_spark.batch.bucket_counts import KnownCounts, known_counts
-from lambda_spark.batch.trends import compute_trends
-from lambda_spark.delta import commits, tables
+from lambda_spark.batch import trends
+from lambda_spark.batch.bucket_counts import CountedEvents, events_only, spark_counter
+from lambda_spark.delta import tables
 from lambda_spark.delta.coverage import RULE
-from lambda_spark.delta.parquet_files import RowBuilder
-from lambda_spark.delta.tables import EVENTS, TRENDS, USER_BRANDS
+from lambda_spark.delta.event_log import event_days
+from lambda_spark.delta.file_tasks import EventSlice, open_files
+from lambda_spark.delta.tables import TRENDS, USER_BRANDS
 from lambda_spark.errors import UnknownUserError
-from lambda_spark.recommendations.rule import EXCLUDED_SQL, RecommendationRule, candidates_of, recommend_to
-from lambda_spark.schemas import COUNTED_COLUMNS
-from lambda_spark.serving.histories import brands_as_of, computed_brands, is_present, views_cover
-from lambda_spark.serving.snapshot import (
-    Boundary,
-    KnownEvents,
-    LiveView,
-    boundary,
-    known_days,
-    open_live,
-    select_within,
-)
+from lambda_spark.recommendations.rule import RecommendationRule, candidates_of, recommend_to
+from lambda_spark.schemas import Row
+from lambda_spark.serving import histories
+from lambda_spark.serving.exclusions import read_excluded
+from lambda_spark.serving.snapshot import Boundary, Snapshot, open_snapshot
 from lambda_spark.settings import Settings
 from lambda_spark.time_ranges import Request, TimeRange, format_instant
-from lambda_spark.trends import windows
+from lambda_spark.trends.windows import resolve_request, window_condition
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from lambda_spark.delta.parquet_files import RowBuilder
 
 
 class Query(NamedTuple):
-    """What is asked: the window and its bucket, as of which moment, and of which users; none means all."""
+    """A window and its bucket, the moment as of which it is answered, and the users; none means all.
+
+    `is_from_views` says whether the present views of brands have the answer.
+    """
 
     request: Request
     as_of: datetime
     users: Sequence[int] = ()
+    is_from_views: bool = False
 
     def where(self) -> str:
-        """Return the SQL condition of the rows that answer it."""
-        window = windows.window_condition(self.request.range)
-        return f"{window} AND user_id IN ({', '.join(map(str, self.users))})" if self.users else window
+        """Return the SQL condition of the stored rows that answer it."""
+        return window_condition(self.request.range)
 
-    def known_range(self) -> TimeRange:
-        """Return the part of the window that lies before the moment."""
+    def seen_range(self) -> TimeRange:
+        """Return the part of the window before the moment."""
         return TimeRange(self.request.range.start, min(self.request.range.end, self.as_of))
 
 
-class Snapshot(NamedTuple):
-    """What there is to answer from: all known events, what the batch view counts of them, and the realtime views."""
-
-    counts: KnownCounts
-    live: LiveView | None
-
-
 class Result(NamedTuple):
-    """A question, the SQL condition of the stored rows that answer it, and how far what it came from reaches."""
+    """A query, how far its answer reaches, and the answer's rows for named users; those for all users are stored."""
 
-    question: Query
-    where: str
+    query: Query
     upto: Boundary
-
-    @property
-    def request(self) -> Request:
-        """Return the window."""
-        return self.question.request
+    rows: Sequence[Row] | None = None
 
 
-def open_snapshot(root: str) -> Snapshot:
-    """Return what is known now."""
-    live = open_live(root)
-    return Snapshot(known_counts(root, live), live)
+class Plan(NamedTuple):
+    """How a query is computed: rows of (user_id, brands), and what builds the recommendations of them."""
+
+    brands: DataFrame
+    build_rows: RowBuilder
 
 
 def plan_query(
-    settings: Settings, knowledge: Snapshot, asked: TimeRange | None, as_of: datetime | None, users: Sequence[int]
+    settings: Settings, snapshot: Snapshot, asked: TimeRange | None, as_of: datetime | None, users: Sequence[int]
 ) -> Query:
-    """Return the question with its defaults: the last complete days, as of the window's end.
+    """Return the query with its defaults: the last complete days, as of the window's end.
 
-    Its notes say what is missing. Raises TimeRangeError for a range that cannot be answered, NotComputedError where no
-    event is known.
+    Its notes say what is missing. Raises TimeRangeError for a range that cannot be answered, NotComputedError if there
+    are no events.
     """
-    root, known = settings.data_root, knowledge.counts.events
-    request = windows.resolve_request(settings.trends, asked, known_days(root, known, as_of))
-    notes = [*request.notes, *known.notes]
+    root = settings.data_root
+    request = resolve_request(settings.trends, asked, event_days(root, snapshot.counts.version, as_of))
+    notes = list(request.notes)
     if as_of and as_of < request.range.end:
         notes.insert(0, f"Answered as of {format_instant(as_of)}: what came after it is not counted.")
     moment = as_of or request.range.end
-    if is_present(root, known, moment) and not views_cover(root, settings.brands, knowledge.live, known):
+    is_present = histories.is_present(root, snapshot, moment)
+    is_from_views = is_present and histories.views_cover(root, settings.brands, snapshot)
+    if is_present and not is_from_views:
         notes.append(f"The views of brands do not hold all events: run {USER_BRANDS.written_by} to be answered faster.")
-    return Query(request._replace(notes=tuple(notes)), moment, users)
+    return Query(request._replace(notes=tuple(notes)), moment, users, is_from_views)
 
 
-def result_of(root: str, question: Query, knowledge: Snapshot) -> Result:
-    """Return what tells a reader where the answer is, and how far it reaches."""
-    return Result(question, question.where(), boundary(root, knowledge.counts.events))
+def plan_recommendations(spark: SparkSession, settings: Settings, query: Query, snapshot: Snapshot) -> Plan:
+    """Return how to compute the recommendations, from the views as far as they hold the snapshot's events.
+
+    Raises UnknownUserError.
+    """
+    if _stored_trends(settings, query, snapshot.counts):
+        trending = trends.stored_trends(spark, settings.data_root, query.request).toArrow()
+    else:
+        trending = _computed_trends(spark, settings, query, snapshot.counts)
+    return _plan(settings, query, snapshot.counts, _brands(spark, settings, query, snapshot), trending)
 
 
-def lineage_of(settings: Settings, question: Query, knowledge: Snapshot) -> dict[str, Any]:
-    """Return all that an answer follows from, so that it can be had again: the question, the rules, what is known."""
+def plan_from_events(
+    spark: SparkSession, settings: Settings, query: Query, version: int | None, events: Sequence[EventSlice]
+) -> Plan:
+    """Return how to compute the same without any view: counts from a version of `events`, brands from slices of it."""
+    counts = events_only(settings.data_root, version)
+    brands = histories.computed_brands(spark, settings.brands, events, query.as_of)
+    return _plan(settings, query, counts, brands, _computed_trends(spark, settings, query, counts))
+
+
+def query_lineage(settings: Settings, query: Query, snapshot: Snapshot) -> dict[str, Any]:
+    """Return all that an answer follows from, so that it can be computed again: query, rules and snapshot."""
     rules = settings.model_dump(mode="json", include={"trends", "brands", "recommendations"})
-    stored = _stored_trends(settings, question, knowledge.counts)
+    stored = _stored_trends(settings, query, snapshot.counts)
     return {
-        "rows": question.where(),
-        "users": list(question.users),
-        "window": [instant.isoformat() for instant in question.request.range],
-        "bucket": question.request.bucket,
-        "as_of": question.as_of.isoformat(),
-        "known": knowledge.counts.events.lineage(),
+        "rows": query.where(),
+        "window": [instant.isoformat() for instant in query.request.range],
+        "bucket": query.request.bucket,
+        "as_of": query.as_of.isoformat(),
+        "snapshot": snapshot_lineage(query, snapshot),
         "rules": {**rules, "trends": stored[RULE]} if stored else rules,
         "trends_version": tables.version_of(settings.data_root, TRENDS) if stored else None,
     }
 
 
-def known_brands(spark: SparkSession, settings: Settings, question: Query) -> DataFrame:
-    """Return everybody's recent brands as of the question's moment. One row per user_id, schemas.USER_BRANDS."""
-    knowledge = open_snapshot(settings.data_root)
-    known = knowledge.counts.events
-    return brands_as_of(spark, settings.data_root, settings.brands, knowledge.live, known, question.as_of)
+def snapshot_lineage(query: Query, snapshot: Snapshot) -> dict[str, Any]:
+    """Return what an answer is computed from: `events` alone are behind both views together, if ingest is."""
+    return snapshot.lineage(snapshot.reached if query.is_from_views else snapshot.stored)
 
 
 def query_of(lineage: Mapping[str, Any]) -> Query:
-    """Return the question that stored rows answer, by what their commit tells."""
+    """Return the query that stored rows answer, by their commit's lineage."""
     window, as_of = TimeRange(*map(datetime.fromisoformat, lineage["window"])), datetime.fromisoformat(lineage["as_of"])
-    return Query(Request(window, lineage["bucket"]), as_of, lineage["users"])
+    return Query(Request(window, lineage["bucket"]), as_of)
 
 
-def recommended(
-    spark: SparkSession, settings: Settings, question: Query, knowledge: Snapshot
-) -> tuple[DataFrame, RowBuilder]:
-    """Return rows of (user_id, brands), and what makes the recommendations of them, schemas.RECOMMENDATIONS.
+def present_brands(spark: SparkSession, settings: Settings, query: Query) -> DataFrame:
+    """Return everybody's recent brands as of the query's moment. One row per user_id, schemas.USER_BRANDS."""
+    return _brands(spark, settings, query, open_snapshot(settings.data_root))
 
-    Taken from the views as far as they hold what is known. Raises UnknownUserError.
+
+def row_builder(trending: pa.Table, excluded: pa.Table, rule: RecommendationRule) -> RowBuilder:
+    """Return what recommends the trends of one window to users, rows of (user_id, brands).
+
+    `excluded` has one row per (user_id, product_id). One row per (user_id, rank), columns as schemas.RECOMMENDATIONS.
     """
-    counts, as_of = knowledge.counts, question.as_of
-    brands = brands_as_of(spark, settings.data_root, settings.brands, knowledge.live, counts.events, as_of)
-    if _stored_trends(settings, question, counts):
-        trending = trends.stored_trends(spark, settings.data_root, question.request)
-    else:
-        trending = _computed_trends(spark, settings, question, counts)
-    return _recommended(spark, settings, question, counts.events, brands, trending)
+    candidates = candidates_of(trending, rule)
+
+    def build(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[pa.Table]]:
+        for batch in batches:
+            yield (recommend_to(batch, candidates, excluded, rule),)
+
+    return build
 
 
-def recommended_from_events(
-    spark: SparkSession, settings: Settings, question: Query, known: KnownEvents
-) -> tuple[DataFrame, RowBuilder]:
-    """Return the same, without a look at any view."""
-    brands = computed_brands(spark, settings.brands, known, question.as_of)
-    trending = _computed_trends(spark, settings, question, KnownCounts(known, None, None))
-    return _recommended(spark, settings, question, known, brands, trending)
-
-
-def _recommended(
-    spark: SparkSession,
-    settings: Settings,
-    question: Query,
-    known: KnownEvents,
-    brands: DataFrame,
-    trending: DataFrame,
-) -> tuple[DataFrame, RowBuilder]:
-    all_events = _known_rows(spark, settings.data_root, known)
-    if question.users:
-        _check_known(all_events, question.users)
-        brands = brands.where(F.col("user_id").isin(*question.users))
+def _plan(settings: Settings, query: Query, counts: CountedEvents, brands: DataFrame, trending: pa.Table) -> Plan:
+    if query.users:
+        _check_users(counts, query.users)
+        brands = brands.where(f"user_id IN ({', '.join(map(str, query.users))})")
     rule = RecommendationRule(**settings.recommendations.model_dump())
-    in_range = filter_range(all_events, question.known_range())
-    return brands.select("user_id", "brands"), recommender(trending, in_range, rule)
+    products = candidates_of(trending, rule)["product_id"]
+    excluded = read_excluded(counts, query.seen_range(), products, rule.leave_out)
+    return Plan(brands.select("user_id", "brands"), row_builder(trending, excluded, rule))
 
 
-def _computed_trends(spark: SparkSession, settings: Settings, question: Query, counts: KnownCounts) -> DataFrame:
+def _brands(spark: SparkSession, settings: Settings, query: Query, snapshot: Snapshot) -> DataFrame:
+    if query.is_from_views:
+        return histories.merged_views(spark, settings.data_root, settings.brands.limit, snapshot.realtime)
+    return histories.computed_brands(spark, settings.brands, [EventSlice(snapshot.counts.files)], query.as_of)
+
+
+def _computed_trends(spark: SparkSession, settings: Settings, query: Query, counts: CountedEvents) -> pa.Table:
     """Compute the trends of the window as of the moment, schemas.TRENDS."""
-    request, rule = question.request, settings.trends
-    count, windows = product_activity.counter(spark), [request.range]
-    rows = compute_trends(count, settings.data_root, rule, windows, request.bucket, counts, question.as_of)
-    return spark.createDataFrame(rows)
+    request, count = query.request, spark_counter(spark)
+    return trends.compute_trends(
+        count, settings.data_root, settings.trends, [request.range], request.bucket, counts, query.as_of
+    )
 
 
-def _stored_trends(settings: Settings, question: Query, counts: KnownCounts) -> dict[str, Any] | None:
-    """Return what the window's stored trends were computed from, if they are those of all that was known; else None."""
-    if question.as_of < question.request.range.end:
+def _stored_trends(settings: Settings, query: Query, counts: CountedEvents) -> dict[str, Any] | None:
+    """Return the lineage of the window's stored trends if they are of all the events counted; else None."""
+    if query.as_of < query.request.range.end:
         return None
-    return trends.current_lineage(settings.data_root, settings.trends, question.request, counts.events)
+    return trends.current_lineage(settings.data_root, settings.trends, query.request, counts)
 
 
-def _known_rows(spark: SparkSession, root: str, known: KnownEvents) -> DataFrame:
-    """Return all known events, with the columns that are counted."""
-    parts = [commits.read(spark, root, EVENTS, known.version)] if known.version is not None else []
-    if known.later:
-        parts.append(spark.createDataFrame(known.later))
-    return reduce(DataFrame.unionByName, [part.select(*COUNTED_COLUMNS) for part in parts])
-
-
-def _check_known(all_events: DataFrame, users: Sequence[int]) -> None:
-    known = {
-        row.user_id for row in all_events.where(F.col("user_id").isin(*users)).select("user_id").distinct().collect()
-    }
+def _check_users(counts: CountedEvents, users: Sequence[int]) -> None:
+    sql = f"SELECT DISTINCT user_id FROM events WHERE user_id IN ({', '.join(map(str, users))})"
+    known = engine.query(sql, events=open_files(counts.files))["user_id"].to_pylist() if counts.files else []
     if unknown := [user for user in users if user not in known]:
         raise UnknownUserError(
             f"No event names the user {', '.join(map(str, unknown))}: choose one that `events` holds."
         )
-
-
-def recommender(trends: DataFrame, events: DataFrame, rule: RecommendationRule) -> RowBuilder:
-    """Return what recommends trends to users, rows of (user_id, brands): one row per (window, user_id, rank).
-
-    `trends` holds one window, `events` are those of it: what a user bought (or met, as `leave_out` says) in it is left
-    out. Columns as schemas.RECOMMENDATIONS.
-    """
-    candidates = candidates_of(trends.toArrow(), rule)
-    of_candidates = events.where(F.col("product_id").isin(candidates["product_id"].to_pylist()))
-    met = interacted_products(of_candidates, rule.leave_out).toArrow()
-
-    def recommend(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[pa.Table]]:
-        for batch in batches:
-            yield (recommend_to(batch, candidates, met, rule),)
-
-    return recommend
-
-
-def interacted_products(events: DataFrame, leave_out: str) -> DataFrame:
-    """Return what users have met, as far as it is to be left out. One row per (user_id, product_id)."""
-    return events.where(EXCLUDED_SQL[leave_out]).select("user_id", "product_id").distinct()
-
-
-def filter_range(events: DataFrame, time_range: TimeRange) -> DataFrame:
-    """Keep the events of a range; the condition on event_date lets Delta skip the other days."""
-    day, at = F.col("event_date"), F.col("event_time")
-    in_days = day.between(F.lit(time_range.start.date()), F.lit(time_range.end.date()))
-    return events.where(in_days & (at >= F.lit(time_range.start)) & (at < F.lit(time_range.end)))
-
-
-@dataclass(frozen=True)
-class InteractedProducts:
-    """One row per (user_id, product_id), by user."""
-
-    user_ids: NDArray[np.int64]
-    product_ids: NDArray[np.int64]
-
-    def of(self, user_id: int) -> set[int]:
-        """Return what a user has met."""
-        start, end = (int(self.user_ids.searchsorted(user_id, side)) for side in ("left", "right"))
-        return set(self.product_ids[start:end].tolist())
-
-
-def read_interacted(
-    known: KnownEvents, time_range: TimeRange, products: pa.Array, leave_out: str
-) -> InteractedProducts:
-    """Read who met which of the products in a range, as far as that is to be left out."""
-    events, sources = select_within(known, time_range, "event_type, user_id, product_id")
-    sql = f"""
-        SELECT DISTINCT user_id, product_id FROM ({events}) SEMI JOIN asked USING (product_id)
-        WHERE {EXCLUDED_SQL[leave_out]} ORDER BY user_id
-    """
-    met = engine.run_sql(engine.connect().cursor(), sql, asked=pa.table({"product_id": products}), **sources)
-    return InteractedProducts(met["user_id"].to_numpy(), met["product_id"].to_numpy())

@@ -1,41 +1,39 @@
-"""Two ways to the same rows, compared: whether they agree, and the first rows on which they do not.
+"""Proofs: every view and every stored answer compared with a recomputation from the master dataset, row by row.
 
-`recommend.py --verify`: whether stored recommendations follow from the stored events alone.
-
-The Lambda identity: what the batch and the realtime view hold together is what the events alone say, row by row.
-
-The last result of the Lambda identity's check, kept beside the tables for whoever shows it.
+The Lambda identity: what the batch view and the realtime view hold together is what the events alone say.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lambda_spark import schemas
-from lambda_spark.batch import product_activity, user_brands
-from lambda_spark.batch.bucket_counts import KnownCounts, bucket_counts, known_counts
+from lambda_spark.batch.bucket_counts import CountedEvents, bucket_counts, events_only, spark_counter
+from lambda_spark.batch.user_brands import brand_lists, merge_into
 from lambda_spark.delta import commits, tables
-from lambda_spark.delta.coverage import EVENTS_VERSION, RULE, is_in_log, max_offsets
+from lambda_spark.delta.coverage import EVENTS_VERSION, RULE, is_covered_by, is_in_log, max_offsets
+from lambda_spark.delta.event_log import event_days, slices_until, topic_offsets
 from lambda_spark.delta.parquet_files import as_map_in_arrow
 from lambda_spark.delta.tables import EVENTS, PRODUCT_ACTIVITY, RECENT_BRANDS, RECOMMENDATIONS, USER_BRANDS
 from lambda_spark.errors import NotComputedError
-from lambda_spark.schemas import BUCKET_ACTIVITY
-from lambda_spark.serving.histories import merged_views
-from lambda_spark.serving.recommender import query_of, recommended_from_events
-from lambda_spark.serving.snapshot import LiveView, covered_by, known_days, known_once, known_upto, open_live
+from lambda_spark.schemas import BUCKET_ACTIVITY, Offsets
+from lambda_spark.serving import recommender
+from lambda_spark.serving.recommender import Plan, Query
+from lambda_spark.serving.snapshot import Snapshot, open_snapshot, slices_of
 from lambda_spark.settings import BrandSettings, Settings, load_settings
 from lambda_spark.time_ranges import DAY, TimeRange, end_of, format_instant, start_of
 
-_SHOWN = 20
+_ROWS_SHOWN = 20
+# Sums of fractions depend on their order in the last digits.
+_DIGITS = 9
+_ACTIVITY_COLUMNS = tuple(column.split()[0] for column in BUCKET_ACTIVITY.split(","))
+_VIEWS_AND_EVENTS = ("in the views", "computed from events")
 
 
 class Difference(NamedTuple):
-    """What was compared, by which two ways, how many rows the first gave, and rows that only one of them gave."""
+    """What was compared, by which two ways, how many rows the first has, and rows that only one of them has."""
 
     what: str
     ways: tuple[str, str]
@@ -44,81 +42,127 @@ class Difference(NamedTuple):
 
     @property
     def is_none(self) -> bool:
-        """Say whether both gave the same rows."""
+        """Return True if both ways have the same rows."""
         return not any(self.only)
 
 
 def compare(what: str, ways: tuple[str, str], one: DataFrame, other: DataFrame, keys: Sequence[str]) -> Difference:
-    """Compare the rows of both, of the same columns, as multisets; rows are shown in the order of the keys."""
+    """Compare two DataFrames with the same columns as multisets of rows; shown in the order of the keys."""
     one, other = one.cache(), other.cache()
     try:
-        only = tuple(_first(*pair, keys) for pair in ((one, other), (other, one)))
+        only = tuple(_first_rows(*pair, keys) for pair in ((one, other), (other, one)))
         return Difference(what, ways, one.count(), (only[0], only[1]))
     finally:
         for rows in (one, other):
             rows.unpersist()
 
 
-def _first(one: DataFrame, other: DataFrame, keys: Sequence[str]) -> list[dict[str, Any]]:
-    return [row.asDict() for row in one.exceptAll(other).orderBy(*keys).limit(_SHOWN).collect()]
+def verify_stored(spark: SparkSession, root: str, where: str) -> Difference:
+    """Compare the stored recommendations of a window with those computed from `events` by their commit's lineage.
 
-
-# Sums of fractions depend on their order in the last digits.
-_DIGITS = 9
-
-
-def verify(spark: SparkSession, root: str, where: str) -> Difference:
-    """Compute the recommendations that meet the condition again, by what their commit tells, from `events` alone.
-
-    Raises NotComputedError where there are none, or where `events` does not hold all that they came from yet.
+    Raises NotComputedError if there are none, or if `events` does not hold all that they came from.
     """
-    lineage = next((each for each in tables.lineages_of(root, RECOMMENDATIONS) if each["rows"] == where), None)
+    lineages = (each for each in tables.lineages_of(root, RECOMMENDATIONS) if "snapshot" in each)
+    lineage = next((each for each in lineages if each["rows"] == where), None)
     if lineage is None:
         raise NotComputedError(f"No recommendations are stored for {where}: ask for them without --verify first.")
-    known = known_once(root, lineage["known"])
-    if known.notes:
-        raise NotComputedError(known.notes[0])
-    question = query_of(lineage)
+    query, version = recommender.query_of(lineage), lineage["snapshot"][EVENTS_VERSION]
     settings = load_settings(data_root=root, **lineage["rules"])
-    brands, make_rows = recommended_from_events(spark, settings, question, known)
-    computed = brands.mapInArrow(as_map_in_arrow(make_rows), schemas.RECOMMENDATIONS)
+    events = slices_of(root, lineage["snapshot"])
+    computed = recommender.plan_from_events(spark, settings, query, version, events)
     stored = commits.read(spark, root, RECOMMENDATIONS).where(where)
-    what = f"Recommendations for {question.request.range} as of {format_instant(question.as_of)}"
-    ways = "in the table", "computed from events"
-    return compare(what, ways, _comparable(stored), _comparable(computed), ("user_id", "rank"))
+    return _compare_answers(query, "in the table", stored, _rows_of(computed))
 
 
-def _comparable(rows: DataFrame) -> DataFrame:
-    figures = {name: F.round(name, _DIGITS) for name in ("trend_score", "total_pct_increase")}
-    return rows.select(*schemas.RECOMMENDATION_COLUMNS).withColumns(figures)
+def verify_now(spark: SparkSession, settings: Settings, query: Query, snapshot: Snapshot) -> Difference:
+    """Compare the answer for some users from the present views with the one computed from `events`.
 
-
-_COLUMNS = tuple(column.split()[0] for column in BUCKET_ACTIVITY.split(","))
-_WAYS = ("in the views", "computed from events")
+    Raises NotComputedError if `events` does not hold all that the views hold, and UnknownUserError.
+    """
+    plan = recommender.plan_recommendations(spark, settings, query, snapshot)
+    events = slices_of(settings.data_root, recommender.snapshot_lineage(query, snapshot))
+    computed = recommender.plan_from_events(spark, settings, query, snapshot.counts.version, events)
+    return _compare_answers(query, "from the views", _rows_of(plan), _rows_of(computed))
 
 
 def check_identity(spark: SparkSession, settings: Settings) -> list[Difference]:
-    """Compare what the present views hold, of both layers together, with all events.
+    """Compare what the present views of both layers hold with the events.
 
-    Raises NotComputedError where there is no view yet, or nobody can tell any more what it was computed from.
+    Of `recent_brands` the micro-batches count whose messages `events` holds, since ingest may be behind. Raises
+    NotComputedError if there is no view, or if the log does not go back to what one was computed from.
     """
     root, found = settings.data_root, []
-    _check_log(root)
-    live = open_live(root)
-    lists = tables.lineage_of(root, USER_BRANDS)
-    if live or lists:
-        brands = BrandSettings(**lists[RULE]) if lists else settings.brands
-        merged = merged_views(spark, root, brands.limit, live)
-        found.append(check_brands(spark, root, brands, live, merged, lists[EVENTS_VERSION] if lists else None))
-    if live or tables.exists(root, PRODUCT_ACTIVITY):
-        found.append(check_counts(spark, root, live, known_counts(root, live)))
+    _require_log(root)
+    snapshot, lineage = open_snapshot(root), tables.lineage_of(root, USER_BRANDS)
+    if snapshot.realtime or lineage:
+        brands = BrandSettings(**lineage[RULE]) if lineage else settings.brands
+        stored = commits.read(spark, root, USER_BRANDS) if lineage else None
+        version = lineage[EVENTS_VERSION] if lineage else None
+        found.append(check_brands(spark, root, brands, snapshot, stored, version))
+    if snapshot.counts.view is not None:
+        found.append(check_counts(spark, root, snapshot.counts))
     if not found:
         jobs = ", ".join(table.written_by for table in (PRODUCT_ACTIVITY, USER_BRANDS, RECENT_BRANDS))
         raise NotComputedError(f"There is no view in {root} yet: run one of {jobs} first.")
     return found
 
 
-def _check_log(root: str) -> None:
+def check_brands(
+    spark: SparkSession,
+    root: str,
+    brands: BrandSettings,
+    snapshot: Snapshot,
+    stored: DataFrame | None,
+    version: int | None,
+) -> Difference:
+    """Compare everybody's recent brands, both views merged, with those of all events.
+
+    `stored` are the rows of the batch view, schemas.USER_BRANDS, computed from that version of `events`.
+    """
+    event_days(root)
+    recent, reached = _recent_within(spark, root, snapshot)
+    lists = stored if stored is not None else spark.createDataFrame([], schemas.USER_BRANDS)
+    merged = merge_into(lists, recent, brands.limit) if recent is not None else lists
+    topic = snapshot.realtime.topic if snapshot.realtime else None
+    upto = max_offsets(topic_offsets(root, version, topic), reached) if topic else {}
+    computed = brand_lists(spark, slices_until(root, version, topic, upto), brands)
+    return compare("Recent brands of users", _VIEWS_AND_EVENTS, merged, computed, ["user_id"])
+
+
+def check_counts(spark: SparkSession, root: str, counts: CountedEvents) -> Difference:
+    """Compare the counts of all days, from the view with stale days counted again, with those of all events."""
+    days, count = event_days(root, counts.version), spark_counter(spark)
+    span = TimeRange(start_of(days[0].day), end_of(days[-1].day))
+    from_view, from_events = (
+        spark.createDataFrame(bucket_counts(count, root, each, span, DAY, _ACTIVITY_COLUMNS[1:]))
+        for each in (counts, events_only(root, counts.version))
+    )
+    what, keys = "Counts of products by day", ["bucket_at", "product_id"]
+    return compare(what, _VIEWS_AND_EVENTS, from_view, from_events, keys)
+
+
+def _recent_within(spark: SparkSession, root: str, snapshot: Snapshot) -> tuple[DataFrame | None, Offsets]:
+    """Return the rows of `recent_brands` whose micro-batch `events` holds, and the offsets these reach."""
+    realtime, stored = snapshot.realtime, snapshot.stored
+    if realtime is None:
+        return None, {}
+    rows = commits.read(spark, root, RECENT_BRANDS, realtime.version)
+    if is_covered_by(realtime.reached, stored):
+        return rows, realtime.reached
+    ends = tables.open_dataset(root, RECENT_BRANDS, realtime.version).to_table(["source_offsets"])["source_offsets"]
+    reached: Offsets = {}
+    for end in {tuple(offsets) for offsets in ends.to_pylist()}:
+        if is_covered_by(dict(end), stored):
+            reached = max_offsets(reached, dict(end))
+    limits = F.create_map(*(F.lit(value) for pair in stored.items() for value in pair))
+
+    def is_stored(entry: Any) -> Any:
+        return entry["value"] <= F.coalesce(limits[entry["key"]], F.lit(0))
+
+    return rows.where(F.forall(F.map_entries("source_offsets"), is_stored) if stored else F.lit(False)), reached
+
+
+def _require_log(root: str) -> None:
     for view in (PRODUCT_ACTIVITY, USER_BRANDS):
         lineage = tables.lineage_of(root, view)
         if lineage is not None and not is_in_log(root, lineage):
@@ -128,68 +172,20 @@ def _check_log(root: str) -> None:
             )
 
 
-def check_brands(
-    spark: SparkSession, root: str, brands: BrandSettings, live: LiveView | None, merged: DataFrame, version: int | None
-) -> Difference:
-    """Compare everybody's recent brands, both views merged, with those of all events.
-
-    `version` is that of `events` which the batch view covers; `merged` has one row per user_id, schemas.USER_BRANDS.
-    """
-    topic, reached = (
-        (live.topic, max_offsets(covered_by(root, version, live.topic), live.reached)) if live else (None, {})
-    )
-    known = known_upto(root, live, version, topic, reached)
-    lists = user_brands.brand_lists(spark, known.files, brands.limit, brands.event_types, later=known.later)
-    return compare("Recent brands of users", _WAYS, merged, lists, ["user_id"])
+def _rows_of(plan: Plan) -> DataFrame:
+    return plan.brands.mapInArrow(as_map_in_arrow(plan.build_rows), schemas.RECOMMENDATIONS)
 
 
-def check_counts(spark: SparkSession, root: str, live: LiveView | None, known: KnownCounts) -> Difference:
-    """Compare the counts of all days, both views merged, with those of all events."""
-    days = known_days(root, known.events)
-    span = TimeRange(start_of(days[0].day), end_of(days[-1].day))
-    merged = spark.createDataFrame(
-        bucket_counts(product_activity.counter(spark), root, known, span, DAY, _COLUMNS[1:]).select(_COLUMNS)
-    )
-    events = known_upto(root, live, known.events.version, known.events.topic, known.events.reached)
-    counts = product_activity.bucket_activity(spark, events.files, span, DAY, events.later).select(*_COLUMNS)
-    return compare("Counts of products by day", _WAYS, merged, counts, ["bucket_at", "product_id"])
+def _compare_answers(query: Query, way: str, answer: DataFrame, computed: DataFrame) -> Difference:
+    what = f"Recommendations for {query.request.range} as of {format_instant(query.as_of)}"
+    ways = way, "computed from events"
+    return compare(what, ways, _comparable(answer), _comparable(computed), ("user_id", "rank"))
 
 
-FILE = "identity.json"
+def _comparable(rows: DataFrame) -> DataFrame:
+    figures = {name: F.round(name, _DIGITS) for name in ("trend_score", "total_pct_increase")}
+    return rows.select(*schemas.RECOMMENDATION_COLUMNS).withColumns(figures)
 
 
-class Part(BaseModel):
-    """What was compared, how many rows there were, and how many of those that only one way gave were found."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    what: str
-    rows: int
-    differences: int
-
-
-class Result(BaseModel):
-    """When the identity was checked, and what of."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    checked_at: datetime
-    parts: list[Part]
-
-
-def write_result(local_root: Path, found: Sequence["Difference"]) -> None:
-    """Keep what was compared in the place of the last result."""
-    local_root.mkdir(parents=True, exist_ok=True)
-    parts = [Part(what=each.what, rows=each.row_count, differences=sum(map(len, each.only))) for each in found]
-    result = Result(checked_at=datetime.now(timezone.utc), parts=parts)
-    (local_root / FILE).write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
-
-
-def read_result(local_root: Path) -> dict[str, Any] | None:
-    """Return the last result; None where there is none, or none that can be read."""
-    try:
-        result = Result.model_validate_json((local_root / FILE).read_bytes())
-    except (OSError, ValidationError):
-        return None
-    agrees = not any(part.differences for part in result.parts)
-    return {**result.model_dump(), "agrees": agrees}
+def _first_rows(one: DataFrame, other: DataFrame, keys: Sequence[str]) -> list[dict[str, Any]]:
+    return [row.asDict() for row in one.exceptAll(other).orderBy(*keys).limit(_ROWS_SHOWN).collect()]

@@ -98,7 +98,7 @@ def _begin_anew(
     _check_topic(content, checkpoint, topic_of(lineage), topic_id_of(lineage))
     seed = make_seed()
     # Spark asks for all partitions.
-    start = content.first | seed.start
+    start = content.first | seed.offsets
     _check_offsets(content, checkpoint, start)
     _count_lost(content, kafka, start)
     create_checkpoint(checkpoint, kafka.topic, start, seed.received)

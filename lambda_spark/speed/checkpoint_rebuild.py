@@ -1,34 +1,31 @@
-"""Where a stream goes on without its checkpoint, by what the tables say of the topic.
+"""Where a stream starts without its checkpoint: at the offsets that the tables hold.
 
-What they hold already is not asked of the topic again, which may have lost it (docs/adr/0022-lost-checkpoints.md).
+What they hold already isn't read from the topic again, which may have lost it (docs/adr/0022-lost-checkpoints.md).
 """
 
 from typing import NamedTuple
 
 import pyarrow.compute as pc
-from pyspark.sql import SparkSession
 
-from lambda_spark.batch import product_activity, user_brands
 from lambda_spark.delta import event_log, tables
 from lambda_spark.delta.coverage import count_between, covered_offsets, max_offsets, offsets_of
-from lambda_spark.delta.event_log import event_days
 from lambda_spark.delta.tables import EVENTS, RECENT_BRANDS, REJECTED_EVENTS
 from lambda_spark.errors import StreamError
 from lambda_spark.schemas import Offsets
-from lambda_spark.settings import Settings
+from lambda_spark.settings import BrandSettings
 
 
 class CheckpointStart(NamedTuple):
-    """What a new checkpoint begins with: the next offset of each partition, and how many messages count as received."""
+    """What a new checkpoint begins with: the next offset of each partition, and the messages counted as received."""
 
-    start: Offsets
+    offsets: Offsets
     received: int
 
 
 def ingest_start(root: str, topic: str) -> CheckpointStart:
-    """Go on from where `events` holds the topic.
+    """Return the offsets below which `events` holds the topic.
 
-    Raises StreamError where there are events of the topic, and the log does not say how far it was read.
+    Raises StreamError if there are events of the topic and the log does not say how far it was read.
     """
     start = offsets_of(tables.lineage_of(root, EVENTS), topic)
     stored, from_files = event_log.event_counts(root)
@@ -40,27 +37,22 @@ def ingest_start(root: str, topic: str) -> CheckpointStart:
     return CheckpointStart(start, stored - from_files + _count_rejected(root, topic, start))
 
 
-def speed_start(spark: SparkSession, settings: Settings) -> CheckpointStart:
-    """Bring the batch views up to date with the master dataset; go on where these, or the realtime views, hold it all.
+def speed_start(root: str, topic: str, brands: BrandSettings) -> CheckpointStart:
+    """Return the offsets below which `user_brands`, or `recent_brands` after it, holds all messages.
 
-    What the batch views cover, no state has to hold; and what a lost state held of later messages, the log of
-    `recent_brands` tells. Raises NotComputedError where there are no events.
+    The state needn't hold what `user_brands` covers, and the log of `recent_brands` has what the lost state held of
+    later messages. `user_brands` must be current with the master dataset.
     """
-    root, topic = settings.data_root, settings.kafka.topic
-    event_days(root)
-    product_activity.update_product_activity(spark, root)
-    user_brands.update_user_brands(spark, root, settings.brands)
-    brands, counts = covered_offsets(root, topic, settings.brands).values()
-    covered = {number: min(end, counts.get(number, 0)) for number, end in brands.items()}
+    covered = covered_offsets(root, topic, brands)
     start = max_offsets(covered, offsets_of(tables.lineage_of(root, RECENT_BRANDS), topic))
     stored = ingest_start(root, topic)
-    return CheckpointStart(start, stored.received + count_between(stored.start, start))
+    return CheckpointStart(start, stored.received + count_between(stored.offsets, start))
 
 
 def stored_rejects(root: str, topic: str) -> Offsets:
-    """Return the offsets below which all rejects are stored, which may be further than `events` is.
+    """Return the offsets below which all rejects are stored, which may be past those of `events`.
 
-    Both tables have a commit each, and a stream may die between them.
+    Each table has its own commit, and a stream may die between them.
     """
     return offsets_of(tables.lineage_of(root, REJECTED_EVENTS), topic)
 

@@ -1,103 +1,117 @@
-"""What a micro-batch adds to the realtime views: the events it took in, and the lists of the users it touched.
+"""What happens to each micro-batch of both streams: it is stored under its number, once, however often it is run."""
 
-What becomes of each micro-batch of a stream: it is stored under its number, once, however often it is run.
-"""
-
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator
 from functools import partial
 
+import deltalake
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lambda_spark.delta import commits, coverage
-from lambda_spark.delta.coverage import count_between
+from lambda_spark.delta import commits, coverage, tables
+from lambda_spark.delta.coverage import count_between, covered_offsets, is_covered_by, max_offsets
 from lambda_spark.delta.parquet_files import RowBuilder
-from lambda_spark.delta.tables import LIVE_ACTIVITY, MASTER_DATASET, REALTIME_VIEWS, RECENT_BRANDS
+from lambda_spark.delta.tables import MASTER_DATASET, RECENT_BRANDS
 from lambda_spark.events import parsing
-from lambda_spark.history import combining, merging
-from lambda_spark.settings import Settings
-from lambda_spark.speed import checkpoint_rebuild, state, streams
+from lambda_spark.history import merging
+from lambda_spark.schemas import Offsets
+from lambda_spark.settings import BrandSettings, Settings
+from lambda_spark.speed import checkpoint_rebuild, streams
 from lambda_spark.speed.checkpoints import batch_offsets, read_topic_id
+from lambda_spark.speed.state import COVERED
 from lambda_spark.speed.streams import BatchListener
 
-
-def view_maker(batch_id: int, topic: str, reached: Mapping[int, int], covered: Mapping[int, int]) -> RowBuilder:
-    """Return what turns packed rows, brand_state.PACKED, into those of tables.REALTIME_VIEWS.
-
-    `reached` is the next offset of each partition after the micro-batch; events below the offsets `covered` are counted
-    in the batch view already.
-    """
-    number = pa.scalar(batch_id, pa.int64())
-    told = {
-        "batch_id": number,
-        "source_topic": pa.scalar(topic),
-        "source_offsets": pa.scalar(list(reached.items()), pa.map_(pa.int32(), pa.int64())),
-    }
-
-    def make(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[pa.Table, pa.Table]]:
-        for batch in batches:
-            is_event = pc.less(batch["shard"], 0)
-            events = combining.unpack(batch["packed"].filter(is_event).to_pylist(), covered)
-            seen = merging.unpack(batch["packed"].filter(pc.invert(is_event)).to_pylist())
-            yield (
-                _with_constants(events, {"batch_id": number}),
-                _with_constants(pa.Table.from_batches([merging.brand_lists(seen)]), told),
-            )
-
-    return make
-
-
-def _with_constants(rows: pa.Table, constants: dict[str, pa.Scalar]) -> pa.Table:
-    for name, value in constants.items():
-        # Of maps Arrow cannot repeat one no times.
-        column = pa.repeat(value, len(rows)) if len(rows) else pa.array([], value.type)
-        rows = rows.append_column(name, column)
-    return rows
-
-
-# A task writes a file for each day: more of them would be faster in a large micro-batch, and leave more small files.
+# A task writes a file for each day: more tasks would be faster in a large micro-batch, and leave more small files.
 _MESSAGES_PER_TASK = 150_000
 
 # Takes the rows of a micro-batch, and its number.
 OnBatch = Callable[[DataFrame, int], None]
 
 
-def event_store(settings: Settings, checkpoint: str, watch: BatchListener | None) -> OnBatch:
-    """Return what divides messages, rows as events.MESSAGE_COLUMNS, into `rejected_events` and `events`."""
+def event_writer(settings: Settings, checkpoint: str, on_batch: BatchListener | None) -> OnBatch:
+    """Return what stores messages, rows with events.MESSAGE_COLUMNS, in `rejected_events` and `events`."""
     root, topic = settings.data_root, settings.kafka.topic
     topic_id = read_topic_id(checkpoint)
     divide = partial(parsing.divide_messages, rejected_upto=checkpoint_rebuild.stored_rejects(root, topic))
 
     def store(received: DataFrame, batch_id: int) -> None:
         start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
-        writer, lineage = f"ingest/{streams.query_id(checkpoint)}", coverage.offset_metadata(topic, end, topic_id)
+        writer, metadata = f"ingest/{streams.query_id(checkpoint)}", coverage.offset_metadata(topic, end, topic_id)
         rows = received.coalesce(count_between(start, end) // _MESSAGES_PER_TASK + 1)
-        commits.append_once(rows, divide, root, MASTER_DATASET, writer, batch_id, lineage)
-        if watch:
-            watch(received, batch_id, start, end)
+        commits.append_once(rows, divide, root, MASTER_DATASET, writer, batch_id, metadata)
+        if on_batch:
+            on_batch(received, batch_id, start, end)
 
     return store
 
 
-def view_log(spark: SparkSession, settings: Settings, checkpoint: str, watch: BatchListener | None) -> OnBatch:
-    """Return what appends packed rows, brand_state.PACKED, to the realtime views, and drops what needs not be there."""
+def view_writer(spark: SparkSession, settings: Settings, checkpoint: str, on_batch: BatchListener | None) -> OnBatch:
+    """Return what appends packed rows, combining.PACKED, to `recent_brands`, and drops what `user_brands` covers."""
     root, topic = settings.data_root, settings.kafka.topic
-    held, topic_id = coverage.current_start_offsets(root, topic), read_topic_id(checkpoint)
+    first = coverage.start_offsets(tables.lineage_of(root, RECENT_BRANDS), topic)
+    topic_id = read_topic_id(checkpoint)
 
     def append(packed: DataFrame, batch_id: int) -> None:
-        nonlocal held
+        nonlocal first
         start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
-        held = {view.name: start for view in REALTIME_VIEWS} | held
-        held = state.drop_covered(spark, root, topic, settings.brands, held)
-        rows = view_maker(batch_id, topic, end, held[LIVE_ACTIVITY.name])
-        writer, lineage = f"speed/{streams.query_id(checkpoint)}", coverage.speed_lineage(topic, end, held, topic_id)
-        if not commits.append_once(packed, rows, root, REALTIME_VIEWS, writer, batch_id, lineage):
+        first = drop_covered(spark, root, topic, settings.brands, start if first is None else first)
+        writer, metadata = f"speed/{streams.query_id(checkpoint)}", coverage.speed_metadata(topic, end, first, topic_id)
+        build = view_rows(batch_id, topic, end)
+        if not commits.append_once(packed, build, root, [RECENT_BRANDS], writer, batch_id, metadata):
             # A run that died before its checkpoint stored the batch; unless the rows are read, the state lacks it.
             packed.write.format("noop").mode("append").save()
-        if watch:
+        if on_batch:
             lists = commits.read(spark, root, RECENT_BRANDS)
-            watch(lists.where(F.col("batch_id") == batch_id), batch_id, start, end)
+            on_batch(lists.where(F.col("batch_id") == batch_id), batch_id, start, end)
 
     return append
+
+
+def view_rows(batch_id: int, topic: str, reached: Offsets) -> RowBuilder:
+    """Return what turns packed rows, combining.PACKED, into rows of `recent_brands`, schemas.RECENT_BRANDS.
+
+    `reached` is the next offset of each partition after the micro-batch.
+    """
+    constants = {
+        "batch_id": pa.scalar(batch_id, pa.int64()),
+        "source_topic": pa.scalar(topic),
+        "source_offsets": pa.scalar(list(reached.items()), pa.map_(pa.int32(), pa.int64())),
+    }
+
+    def build(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[pa.Table]]:
+        for batch in batches:
+            rows = pa.Table.from_batches([merging.brand_lists(merging.unpack(batch["packed"].to_pylist()))])
+            for name, value in constants.items():
+                # Arrow can't repeat a map zero times.
+                column = pa.repeat(value, len(rows)) if len(rows) else pa.array([], value.type)
+                rows = rows.append_column(name, column)
+            yield (rows,)
+
+    return build
+
+
+def drop_covered(spark: SparkSession, root: str, topic: str, brands: BrandSettings, first: Offsets) -> Offsets:
+    """Drop what `user_brands` covers from `first` on, if anything; return the first offsets still held.
+
+    Called inside `foreachBatch`, before its rows are read: the log loses the covered micro-batches at once, the state
+    as its shards are touched.
+    """
+    covered = covered_offsets(root, topic, brands)
+    if is_covered_by(covered, first):
+        return first
+    _drop_from_log(root, topic, covered)
+    # The tasks of the micro-batches inherit the property from this thread, which is the query's.
+    spark.sparkContext.setLocalProperty(COVERED, json.dumps(covered))
+    return max_offsets(first, covered)
+
+
+def _drop_from_log(root: str, topic: str, covered: Offsets) -> None:
+    """Delete the micro-batches of the topic whose messages are all covered."""
+    rows = tables.read_arrow(root, RECENT_BRANDS, ["batch_id", "source_topic", "source_offsets"])
+    is_done: dict[int, bool] = {}
+    for row in rows.to_pylist():
+        is_covered = row["source_topic"] == topic and is_covered_by(dict(row["source_offsets"]), covered)
+        is_done[row["batch_id"]] = is_covered and is_done.get(row["batch_id"], True)
+    if done := [str(batch_id) for batch_id, is_covered in is_done.items() if is_covered]:
+        deltalake.DeltaTable(tables.path_of(root, RECENT_BRANDS)).delete(f"batch_id IN ({', '.join(done)})")

@@ -28,12 +28,11 @@ from lambda_spark.api.routes.status import reach
 from lambda_spark.api.routes.users import window_name
 from lambda_spark.api.view_cache import ViewCache
 from lambda_spark.api.windows import Known, WindowQuery
-from lambda_spark.batch.bucket_counts import bucket_counts, shop_totals
+from lambda_spark.batch.bucket_counts import CountSpans, bucket_counts, count_here, shop_counts
 from lambda_spark.errors import UnknownProductError
 from lambda_spark.schemas import COUNT_COLUMNS
 from lambda_spark.settings import RankBy
-from lambda_spark.time_ranges import DAY, TimeRange, end_of, is_midnight, parse_bucket, start_of
-from lambda_spark.trends.counting import CountSpans, count_here
+from lambda_spark.time_ranges import DAY, TimeRange, end_of, parse_bucket, start_of
 from lambda_spark.trends.score import trends_of
 from lambda_spark.trends.windows import window_counts
 
@@ -54,7 +53,7 @@ def trend_values(keeper: ViewCache, now: Known, asked: WindowQuery, top: int, ra
     return {
         "rank_by": rank_by,
         "bucket_starts": bucket_starts(asked),
-        "shop": shop_counts(counts, asked),
+        "shop": _shop_events(counts, asked),
         "trends": [_trend(row) for row in rows],
     }
 
@@ -72,7 +71,7 @@ def product_values(keeper: ViewCache, now: Known, asked: WindowQuery, product_id
         "product_id": str(product_id),
         **{name: next((row[name] for row in newest_first if row[name] is not None), None) for name in _NEWEST},
         "bucket_starts": starts,
-        "shop": _shop_of(now, asked, starts),
+        "shop": shop_counts(now.counts, asked.range, parse_bucket(asked.bucket)),
         "buckets": [{name: by_start.get(start, nothing)[name] for name in _COUNTS} for start in starts],
     }
 
@@ -83,17 +82,10 @@ def bucket_starts(asked: WindowQuery) -> list[datetime]:
     return [asked.range.start + number * size for number in range((asked.range.end - asked.range.start) // size)]
 
 
-def shop_counts(counts: pa.Table, asked: WindowQuery) -> list[float]:
+def _shop_events(counts: pa.Table, asked: WindowQuery) -> list[float]:
     """Return the events of the whole shop in each bucket."""
     window = window_counts(counts, asked.range, parse_bucket(asked.bucket))
     return list(window.summed_by_bucket(window.column("event_count")).tolist())
-
-
-def _shop_of(now: Known, asked: WindowQuery, starts: list[datetime]) -> list[int]:
-    """Return the same without the counts of all products: of whole days the log has them."""
-    if asked.bucket == "day" and is_midnight(asked.range.start):
-        return [now.per_day.get(start.date(), 0) for start in starts]
-    return shop_totals(now.counts.events, asked.range, parse_bucket(asked.bucket))
 
 
 def _trend(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,7 +129,7 @@ async def trends(
         asked, notes = resolve(keeper, now, Span(start, end, bucket))
         asked = asked._replace(as_of=None)
         values = trend_values(keeper, now, asked, top, rank_by or keeper.settings.trends.rank_by)
-        return render({"window": window_name(asked), **values, **reach(request.app, notes, now)})
+        return render({"window": window_name(asked), **values, **reach(request.app, notes)})
 
     return await run_with_deadline(keeper, answer)
 
@@ -151,12 +143,12 @@ async def product(
 
     def answer() -> Response:
         now = require_known(keeper)
-        asked, notes = _last_days(now), now.counts.events.notes
+        asked, notes = _last_days(now), tuple[str, ...]()
         if (start, end, bucket) != (None, None, None):
             asked, notes = resolve(keeper, now, Span(start, end, bucket))
             asked = asked._replace(as_of=None)
         values = product_values(keeper, now, asked, product_id)
-        return render({"window": window_name(asked), **values, **reach(request.app, notes, now)})
+        return render({"window": window_name(asked), **values, **reach(request.app, notes)})
 
     return await run_with_deadline(keeper, answer)
 

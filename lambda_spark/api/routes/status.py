@@ -22,12 +22,11 @@ from lambda_spark.api.parameters import check_names
 from lambda_spark.api.problems import dump, render
 from lambda_spark.api.topic import TopicWatch
 from lambda_spark.api.view_cache import VersionedCache, ViewCache
-from lambda_spark.api.windows import Known
 from lambda_spark.delta import event_log, tables
 from lambda_spark.delta.tables import EVENTS, RECENT_BRANDS, REJECTED_EVENTS, Table
 from lambda_spark.events.rejects import SENTENCES, Reason
 from lambda_spark.report.summary import rejected_by_reason
-from lambda_spark.serving.verification import read_result
+from lambda_spark.serving.identity_result import read_identity_result
 from lambda_spark.speed import checkpoints
 from lambda_spark.speed.checkpoints import received_count, received_upto
 
@@ -53,7 +52,6 @@ class Status:
         batch = received_count(checkpoints.ingest_checkpoint(root))
         speed = received_upto(checkpoints.speed_checkpoint(root), keeper.reached())
         self._received.append((time.monotonic(), batch, speed))
-        upto = keeper.known.upto if keeper.known else None
         committed_at = self._speed_at.get()
         return {
             "now": datetime.now(timezone.utc),
@@ -66,7 +64,7 @@ class Status:
                 "received": batch,
                 "stored": stored.stored,
                 "rejected": sum(stored.rejected.values()),
-                "upto": upto.batch_upto if upto else None,
+                "upto": keeper.batch_upto(),
                 "committed_at": self._batch_at.get(),
             },
             "speed": {
@@ -82,7 +80,7 @@ class Status:
                 {"reason": reason, "count": count, "sentence": sentence}
                 for reason, count, sentence in rejected_by_reason(stored)
             ],
-            "identity": read_result(keeper.settings.local_root),
+            "identity": read_identity_result(keeper.settings.local_root),
         }
 
     def lag_seconds(self) -> float | None:
@@ -215,13 +213,12 @@ def _commit_time(root: str, table: Table) -> VersionedCache[datetime | None]:
     return VersionedCache(root, (table,), read)
 
 
-def reach(app: FastAPI, notes: Sequence[str], counted: Known | None = None) -> dict[str, Any]:
-    """Return the fields of models.Reach; of an answer that was counted, as far as was known then."""
+def reach(app: FastAPI, notes: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of models.Reach."""
     keeper: ViewCache = app.state.keeper
-    known = counted or keeper.known
     return {
-        "batch_upto": known.upto.batch_upto if known else None,
-        "speed_upto": counted.upto.seen_upto if counted else keeper.seen_upto(),
+        "batch_upto": keeper.batch_upto(),
+        "speed_upto": keeper.seen_upto(),
         "lag_s": app.state.topic.lag_seconds(keeper.reached()),
         "notes": list(notes),
     }

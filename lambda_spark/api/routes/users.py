@@ -29,18 +29,18 @@ from lambda_spark.api.routes.status import reach
 from lambda_spark.api.user_index import Seen, lists_of
 from lambda_spark.api.view_cache import ViewCache
 from lambda_spark.api.windows import Window, WindowQuery
-from lambda_spark.batch.user_brands import list_of_user
+from lambda_spark.batch.tasks import list_of_user
+from lambda_spark.delta.file_tasks import EventSlice, slices_before
 from lambda_spark.errors import UnknownUserError
 from lambda_spark.recommendations.single_user import recommend_to_one
 from lambda_spark.report import words
-from lambda_spark.time_ranges import UTC, instant
+from lambda_spark.time_ranges import instant
 
 
 def past_brands(keeper: ViewCache, user_id: int, as_of: datetime) -> list[Seen] | None:
     """Compute the recent brands of a user as of a past moment, newest first; None where none was known then."""
-    events, brands = require_known(keeper).counts.events, keeper.settings.brands
-    files = [file for file in events.files if file.day <= as_of.astimezone(UTC).date()]
-    found = list_of_user(user_id, files, brands.limit, brands.event_types, as_of, events.later)
+    files, brands = require_known(keeper).counts.files, keeper.settings.brands
+    found = list_of_user(user_id, slices_before([EventSlice(files)], as_of), brands.limit, brands.event_types)
     return lists_of(found.to_batches(), brands.limit).find(user_id)
 
 
@@ -65,9 +65,8 @@ def recommendation_rows(
     keeper: ViewCache, window: Window, user_id: int, brands: Sequence[Seen], count: int, fallback: bool
 ) -> list[dict[str, Any]]:
     """Return what is recommended to a user of these brands, the best first, as it is answered."""
-    met = window.met.of(user_id)
-    met.update(keeper.events.met_by(user_id, window.asked.known_range()))
-    offers = recommend_to_one(window.shelf, [brand for brand, _ in brands], met, count, fallback)
+    excluded = window.excluded.of(user_id)
+    offers = recommend_to_one(window.shelf, [brand for brand, _ in brands], excluded, count, fallback)
     now = window.asked.as_of or keeper.seen_upto() or window.asked.range.end
 
     @cache
