@@ -23,7 +23,7 @@ FOLDER = PROJECT_ROOT / "data" / "bench"
 EVENTS_PER_KNOWN_USER = 2
 # The rule of the original system, which the alternatives implement.
 TREND_RANK = {
-    "LAMBDA_RECOMMENDATIONS__ORDER": "origin",
+    "LAMBDA_RECOMMENDATIONS__ORDER": "trend-rank",
     "LAMBDA_RECOMMENDATIONS__TOP_TRENDS": "200",
     "LAMBDA_RECOMMENDATIONS__PER_BRAND": "3",
 }

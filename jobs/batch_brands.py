@@ -1,4 +1,4 @@
-"""Batch layer: the master dataset -> `user_brands`, everybody's recent brands, from what is new."""
+"""Batch layer: the master dataset -> `user_brands`, the recent brands of all users, from the new events."""
 
 from lambda_spark import cli, pipelines
 from lambda_spark.delta.session import get_spark
@@ -7,9 +7,8 @@ from lambda_spark.report import answers
 
 def main() -> None:
     """Parse the options and run the job."""
-    options = cli.parser(__doc__)
-    cli.add_table_options(options)
-    options.add_argument("--rebuild", action="store_true", help="compute the view from the first event on")
+    options = cli.parser(__doc__, cli.add_table_options)
+    options.add_argument("--rebuild", action="store_true", help="compute the view from all events")
     args = options.parse_args()
     settings = cli.load(args)
     pipelines.batch_brands(get_spark("batch-brands"), settings, args.rebuild)

@@ -1,4 +1,4 @@
-"""Evaluation: how good the rules are, on data where the answer is known."""
+"""Evaluation: measure the trend rule and the recommendation rule on data whose future is known."""
 
 from argparse import RawDescriptionHelpFormatter
 
@@ -12,7 +12,7 @@ PARTS = {
 
 
 def main() -> None:
-    """Parse the options and run the part that was asked for."""
+    """Parse the options and run the requested part."""
     options = cli.parser(__doc__)
     parts = options.add_subparsers(metavar="PART", required=True)
     for name, part in PARTS.items():

@@ -1,4 +1,4 @@
-"""Both layers: whether the views hold, row by row, what the events alone say; the exit code is 1 where they do not."""
+"""Both layers: compare every view, row by row, with one computed from the events alone; exit code 1 if they differ."""
 
 import sys
 
@@ -11,8 +11,7 @@ from lambda_spark.serving.identity_result import write_identity_result
 
 def main() -> None:
     """Parse the options and run the job."""
-    options = cli.parser(__doc__)
-    cli.add_table_options(options)
+    options = cli.parser(__doc__, cli.add_table_options)
     args = options.parse_args()
     settings = cli.load(args)
     found = verification.check_identity(get_spark("identity"), settings)

@@ -5,19 +5,16 @@ from pathlib import Path
 from lambda_spark import cli, pipelines
 from lambda_spark.delta.session import get_spark
 from lambda_spark.events.event_files import find_event_files
-from lambda_spark.report import answers, console
+from lambda_spark.report import console, samples
 
 
 def main() -> None:
     """Parse the options and run the job."""
-    options = cli.parser(__doc__)
-    cli.add_table_options(options)
-    cli.add_topic_options(options)
+    options = cli.parser(__doc__, cli.add_table_options, cli.add_topic_options, cli.add_stream_options)
     options.add_argument("files", nargs="*", type=Path, help="event files or folders to store without Kafka")
-    cli.add_stream_options(options)
     args = options.parse_args()
     settings, files, spark = cli.load(args), find_event_files(args.files), get_spark("ingest-events")
-    watch = answers.watch_ingest(spark, settings.kafka) if args.show else None
+    watch = samples.watch_ingest(spark, settings.kafka) if args.show else None
     if files:
         counts = pipelines.ingest_files(spark, settings, files)
     else:

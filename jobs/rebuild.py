@@ -1,4 +1,4 @@
-"""Batch layer: every view anew from the master dataset, seen by readers only once all are complete and agree."""
+"""Batch layer: rebuild every view from the master dataset; readers see them only once all are complete and agree."""
 
 import sys
 
@@ -9,8 +9,7 @@ from lambda_spark.report import answers
 
 def main() -> None:
     """Parse the options and run the job."""
-    options = cli.parser(__doc__)
-    cli.add_table_options(options)
+    options = cli.parser(__doc__, cli.add_table_options)
     args = options.parse_args()
     settings = cli.load(args)
     sys.exit(answers.print_rebuild(pipelines.rebuild(get_spark("rebuild"), settings)))

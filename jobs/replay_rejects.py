@@ -1,4 +1,4 @@
-"""`rejected_events` -> the topic: messages that are events by the present rule, each once; without --send, a look."""
+"""`rejected_events` -> the topic: messages that the present rule accepts, each once; without --send, their counts."""
 
 from lambda_spark import cli
 from lambda_spark.replay.reject_replay import replay_rejects
@@ -7,10 +7,8 @@ from lambda_spark.report import answers
 
 def main() -> None:
     """Parse the options and run the job."""
-    options = cli.parser(__doc__)
-    cli.add_table_options(options)
-    cli.add_topic_options(options)
-    options.add_argument("--send", action="store_true", help="send them; else only say how many there are")
+    options = cli.parser(__doc__, cli.add_table_options, cli.add_topic_options)
+    options.add_argument("--send", action="store_true", help="send them; by default they are only counted")
     args = options.parse_args()
     answers.print_reject_counts(replay_rejects(cli.load(args), args.send), args.send)
 

@@ -1,10 +1,9 @@
-"""What the job scripts share: the common options, the settings with these options on top, errors as one sentence."""
+"""The shared parts of job scripts: common options, settings with these options on top, errors as one sentence."""
 
 import re
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 from shutil import disk_usage
 from tempfile import gettempdir
@@ -14,21 +13,24 @@ from lambda_spark.errors import LambdaSparkError, TimeRangeError
 from lambda_spark.settings import OnDataLoss, Settings, load_settings
 from lambda_spark.time_ranges import TimeRange, check_range, parse_instant
 
-# What an error of ours looks like once it has gone through a Spark task.
+# An error of this package as Spark reports it after it was raised in a task.
 _ERROR_IN_TASK = re.compile(r"lambda_spark\.errors\.\w+: (.+)")
 
-# What Python, Java and Rust say of a full disk.
+# The words of Python, Java and Rust for a full disk.
 _FULL = "No space left on device"
 
 
-def parser(doc: str | None) -> ArgumentParser:
-    """Return a parser without options; `doc` is the job's docstring."""
-    return ArgumentParser(description=doc, formatter_class=RawDescriptionHelpFormatter)
+def parser(doc: str | None, *add_options: Callable[[ArgumentParser], None]) -> ArgumentParser:
+    """Return a parser with these common options; `doc` is the job's docstring."""
+    options = ArgumentParser(description=doc, formatter_class=RawDescriptionHelpFormatter)
+    for add in add_options:
+        add(options)
+    return options
 
 
 def add_table_options(options: ArgumentParser) -> None:
     """Add --data-root."""
-    options.add_argument("--data-root", metavar="DIR", help="where the tables are, a folder or a URI (default: data)")
+    options.add_argument("--data-root", metavar="DIR", help="folder or URI of the tables (default: data)")
 
 
 def add_topic_options(options: ArgumentParser) -> None:
@@ -39,29 +41,32 @@ def add_topic_options(options: ArgumentParser) -> None:
 
 def add_stream_options(options: ArgumentParser) -> None:
     """Add --available-now, --show, --on-data-loss and --rebuild-from-master."""
-    options.add_argument("--available-now", action="store_true", help="end once the topic is read")
+    options.add_argument("--available-now", action="store_true", help="stop at the end of the topic")
     options.add_argument("--show", action="store_true", help="print samples of each micro-batch")
     options.add_argument(
         "--on-data-loss",
         choices=get_args(OnDataLoss),
-        help="where the topic has lost messages that were not read: fail, or continue with the oldest (default: fail)",
+        help="if the topic has lost messages that were not read: fail, or continue with the oldest (default: fail)",
     )
     options.add_argument(
         "--rebuild-from-master",
         action="store_true",
-        help="where the checkpoint is lost: make a new one that goes on from what is stored, the old one is kept aside",
+        help="if the checkpoint is lost: resume from the tables with a new one, and set the old one aside",
     )
 
 
 def add_range_options(options: ArgumentParser) -> None:
     """Add --from, --to and --bucket."""
     options.add_argument("--from", dest="start", metavar="INSTANT", help="start of the range, a date or instant in UTC")
-    options.add_argument("--to", dest="end", metavar="INSTANT", help="end of the range, not in it any more")
+    options.add_argument("--to", dest="end", metavar="INSTANT", help="end of the range, exclusive")
     options.add_argument("--bucket", help="day, hour, or an interval such as '10 minutes' (default: day)")
 
 
 def asked_range(args: Namespace, bucket: str) -> TimeRange | None:
-    """Return the range that was asked for, if any, as whole buckets. Raises TimeRangeError."""
+    """Return the range of --from and --to, or None without both.
+
+    Raises TimeRangeError if only one is given or the range is not a whole number of buckets.
+    """
     if args.start is None and args.end is None:
         return None
     if args.start is None or args.end is None:
@@ -69,13 +74,11 @@ def asked_range(args: Namespace, bucket: str) -> TimeRange | None:
     return check_range(TimeRange(parse_instant(args.start), parse_instant(args.end)), bucket)
 
 
-def asked_moment(text: str | None) -> datetime | None:
-    """Return the instant that was given, if any. Raises TimeRangeError."""
-    return None if text is None else parse_instant(text)
-
-
 def load(args: Namespace, **sections: Mapping[str, Any]) -> Settings:
-    """Load the settings with the options that were given on top: the common ones, and `sections` as in the file."""
+    """Load the settings, overridden by the common options and by `sections`, nested as in the file, except for None.
+
+    Raises SettingsError.
+    """
     kafka = {name: getattr(args, name, None) for name in ("bootstrap_servers", "topic", "on_data_loss")}
     given = {name: _without_none(values) for name, values in {"kafka": kafka, **sections}.items()}
     root = getattr(args, "data_root", None)
@@ -83,7 +86,7 @@ def load(args: Namespace, **sections: Mapping[str, Any]) -> Settings:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a job's main function; an error of the user's becomes one sentence and exit code 2, Ctrl-C becomes 130."""
+    """Run a job's main function. An error of the user is printed as one sentence, exit code 2; Ctrl-C is 130."""
     try:
         main()
     except LambdaSparkError as error:
@@ -96,7 +99,7 @@ def run(main: Callable[[], None]) -> None:
             _fail(_full_disk())
         if "S3AFileSystem not found" in str(error):
             _fail("Spark has no jars for object storage: run `make s3`.")
-        # An error of ours that was raised in a Spark task; anything else is a fault and keeps its trace.
+        # An error of this package that was raised in a task; anything else is a bug and keeps its stack trace.
         if found := _ERROR_IN_TASK.search(str(error)):
             _fail(found.group(1))
         raise
@@ -106,12 +109,12 @@ def _full_disk() -> str:
     options = ArgumentParser(add_help=False)
     add_table_options(options)
     root = load(options.parse_known_args()[0]).data_root
-    # Errors say that there is no space, and seldom where.
+    # The error seldom names the disk.
     folders = [folder for folder in (root, gettempdir()) if Path(folder).exists()]
     fullest = min(folders, key=lambda folder: disk_usage(folder).free)
     return (
-        f"The disk of {fullest} is full: make space there and start the job again. What is stored stays whole, and the "
-        "job goes on where it was."
+        f"The disk of {fullest} is full: make space there and start the job again. The stored data is intact, and the "
+        "job resumes where it was."
     )
 
 

@@ -1,10 +1,9 @@
-"""The settings of the broker: where it is, how its connection is secured, and the topic.
+"""The settings: conf/lambda.toml has every default, the environment (LAMBDA_*) and job options override it."""
 
-The settings: conf/lambda.toml holds every default, the environment (LAMBDA_*) and job options override it.
-"""
-
+import logging
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,15 +13,40 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from lambda_spark.errors import SettingsError
 from lambda_spark.schemas import checked_uri, is_local
 
+_CONFIG = Path("conf", "lambda.toml")
+
+# Searched upwards, since the package may be inside the project's dist/lambda_spark.zip, which Spark puts first.
+PROJECT_ROOT = next((folder for folder in Path(__file__).resolve().parents if (folder / _CONFIG).is_file()), Path.cwd())
+CONFIG_FILE = PROJECT_ROOT / _CONFIG
+
+# Java, jars and the local broker, which `make` fetches and starts.
+RUNTIME = PROJECT_ROOT / ".runtime"
+
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
-OnDataLoss = Literal["fail", "continue"]
 SaslMechanism = Literal["SCRAM-SHA-256", "SCRAM-SHA-512"]
+OnDataLoss = Literal["fail", "continue"]
+RankBy = Literal["trend_score", "total_pct_increase", "events"]
+CountBy = Literal["events", "users"]
+EventType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+Trigger = Annotated[str, Field(pattern=r"^\d+ (millisecond|second|minute|hour)s?$")]
+Order = Literal["relevance", "trend-rank"]
+LeaveOut = Literal["purchased", "seen", "none"]
+
+# The old word for trend-rank, accepted for one release.
+_OLD_TREND_RANK = "origin"
+
+# The value of a setting with such a name is never shown, even if the name is misspelt.
+_SECRET = re.compile(r"pass|pwd|secret|token|credential|://.*@", re.IGNORECASE)
+
+_log = logging.getLogger(__name__)
 
 
-class KafkaSettings(BaseModel):
-    """The broker, how its connection is secured, and the topic that both layers read."""
-
+class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(_Section):
+    """The broker, how its connection is secured, and the topic that both layers read."""
 
     bootstrap_servers: str
     topic: str = Field(pattern=r"^[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=249)
@@ -30,7 +54,7 @@ class KafkaSettings(BaseModel):
     on_data_loss: OnDataLoss
     security_protocol: SecurityProtocol
     sasl_mechanism: SaslMechanism
-    # What SCRAM itself separates by stays out of the name.
+    # Without the characters that separate the fields of a SCRAM message.
     username: str | None = Field(default=None, pattern=r"^[^,=\x00-\x1f]+$")
     password: SecretStr | None = Field(default=None, min_length=1)
     password_file: Path | None = None
@@ -38,17 +62,17 @@ class KafkaSettings(BaseModel):
 
     @property
     def is_encrypted(self) -> bool:
-        """Say whether the connection goes over TLS."""
+        """Return True if the connection uses TLS."""
         return self.security_protocol in ("SSL", "SASL_SSL")
 
     @property
     def has_login(self) -> bool:
-        """Say whether a user name and a password are asked for."""
+        """Return True if the broker asks for a user name and a password."""
         return self.security_protocol in ("SASL_PLAINTEXT", "SASL_SSL")
 
     @model_validator(mode="after")
     def _complete(self) -> "KafkaSettings":
-        """Refuse what a connection lacks, and what it would pass over without a word."""
+        """Refuse settings that the connection lacks, and those that it would silently ignore."""
         passwords = [value for value in (self.password, self.password_file) if value is not None]
         if self.has_login and (self.username is None or len(passwords) != 1):
             raise ValueError(f"{self.security_protocol} needs username, and one of password and password_file")
@@ -61,38 +85,15 @@ class KafkaSettings(BaseModel):
         return self
 
 
-_CONFIG = Path("conf", "lambda.toml")
-
-# Looked for upwards, since the package may lie in the project's dist/lambda_spark.zip, which Spark puts first.
-PROJECT_ROOT = next((folder for folder in Path(__file__).resolve().parents if (folder / _CONFIG).is_file()), Path.cwd())
-CONFIG_FILE = PROJECT_ROOT / _CONFIG
-# What `make` fetches and starts on this machine.
-RUNTIME = PROJECT_ROOT / ".runtime"
-RankBy = Literal["trend_score", "total_pct_increase", "events"]
-CountBy = Literal["events", "users"]
-EventType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
-Trigger = Annotated[str, Field(pattern=r"^\d+ (millisecond|second|minute|hour)s?$")]
-Order = Literal["relevance", "origin"]
-LeaveOut = Literal["purchased", "seen", "none"]
-
-# What stands under such a name is not shown, even where the name is misspelt.
-_SECRET = re.compile(r"pass|pwd|secret|token|credential|://.*@", re.IGNORECASE)
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class IngestSettings(_Section):
-    """How the master dataset is fed."""
+    """How ingest reads the topic into the master dataset."""
 
     trigger: Trigger
-
     max_messages_per_trigger: int = Field(ge=1)
 
 
 class SpeedSettings(_Section):
-    """The speed layer's state and rhythm."""
+    """The state and the micro-batches of the speed layer."""
 
     shards: int = Field(ge=1)
     state_partitions: int = Field(ge=1)
@@ -101,14 +102,14 @@ class SpeedSettings(_Section):
 
 
 class BrandSettings(_Section):
-    """What counts as browsing a brand, and how many brands are kept for a user."""
+    """Which events count as browsing a brand, and how many brands are kept for a user."""
 
     event_types: tuple[EventType, ...]
     limit: int = Field(ge=1)
 
 
 class Weights(_Section):
-    """The weight of each event type in the count behind a trend; `other` is that of all types without a name here."""
+    """The weight of each event type in the count behind a trend; `other` is for all types that have no field here."""
 
     view: float = Field(ge=0)
     cart: float = Field(ge=0)
@@ -118,7 +119,7 @@ class Weights(_Section):
 
 
 class TrendSettings(_Section):
-    """The trend rule; smoothing and support follow the shop's size where `smoothing` and `min_events` are None."""
+    """The trend rule; smoothing and support follow the shop's size if `smoothing` and `min_events` are None."""
 
     days: int = Field(ge=1)
     bucket: str
@@ -140,9 +141,17 @@ class RecommendationSettings(_Section):
     leave_out: LeaveOut
     fallback: bool
 
+    @field_validator("order", mode="before")
+    @classmethod
+    def _accept_old_word(cls, value: Any) -> Any:
+        if value != _OLD_TREND_RANK:
+            return value
+        _note_old_word()
+        return "trend-rank"
+
 
 class ServeSettings(_Section):
-    """Where the API and its page are served, to whom, and how much is asked of the machine."""
+    """Where the API and its page are served, to whom, and within which limits."""
 
     host: str
     port: int = Field(ge=0, le=65_535)
@@ -153,7 +162,7 @@ class ServeSettings(_Section):
 
     @property
     def is_loopback(self) -> bool:
-        """Say whether only this machine can reach it."""
+        """Return True if only this machine can reach it."""
         return self.host in ("127.0.0.1", "::1", "localhost")
 
 
@@ -190,7 +199,7 @@ class Settings(BaseSettings):
 
     @property
     def local_root(self) -> Path:
-        """Return the folder for what is no table: the local broker's data, a generated month, reports."""
+        """Return the folder for everything but tables: the local broker's data, a generated month, reports."""
         return Path(self.data_root) if is_local(self.data_root) else PROJECT_ROOT / "data"
 
     @classmethod
@@ -209,7 +218,7 @@ class Settings(BaseSettings):
 def load_settings(**overrides: Any) -> Settings:
     """Load the settings; `overrides` are the values of job options, nested as in the file, e.g. kafka={"topic": "x"}.
 
-    Raises SettingsError, which names each bad setting and its value.
+    Raises SettingsError, which names each bad setting and its value. Logs a warning for a value whose word is outdated.
     """
     try:
         return Settings(**overrides)
@@ -220,10 +229,20 @@ def load_settings(**overrides: Any) -> Settings:
         )
         raise SettingsError(f"Cannot use these settings: {problems}. Every setting is in {CONFIG_FILE}.") from error
     except ValueError as error:
-        # A file that is no TOML, or a list or table in the environment that is no JSON.
+        # A file that isn't TOML, or a list or table in the environment that isn't JSON.
         unreadable = _without_secrets(getattr(error.__cause__, "doc", str(CONFIG_FILE)))
         remedy = f'write lists as in ["view", "cart"]; every setting is in {CONFIG_FILE}.'
         raise SettingsError(f"Cannot read {unreadable!r} as settings ({error}): {remedy}") from error
+
+
+@cache
+def _note_old_word() -> None:
+    """Log once per process that the order has a new word."""
+    _log.warning(
+        'recommendations.order = "%s" is now called "trend-rank": write that instead, the old word is accepted for one '
+        "release.",
+        _OLD_TREND_RANK,
+    )
 
 
 def _name(problem: Mapping[str, Any]) -> str:
@@ -231,7 +250,7 @@ def _name(problem: Mapping[str, Any]) -> str:
 
 
 def _shown(problem: Mapping[str, Any]) -> str:
-    """Return the bad value, unless nobody is to read it."""
+    """Return the bad value, or dots if it may be a secret."""
     return "…" if _SECRET.search(_name(problem)) else repr(_without_secrets(problem["input"]))
 
 

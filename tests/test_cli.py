@@ -1,4 +1,4 @@
-"""What the job scripts share: options on top of the settings, ranges, and errors as one sentence."""
+"""The shared parts of job scripts: options over settings, ranges, and errors as one sentence."""
 
 from argparse import Namespace
 from collections.abc import Callable, Iterator
@@ -38,6 +38,13 @@ def test_an_option_with_a_bad_value_is_an_error_that_names_it() -> None:
         cli.load(parse(), trends={"top": 0})
 
 
+def test_the_order_of_recommendations_is_an_option() -> None:
+    for word in ("trend-rank", "origin"):
+        assert cli.load(parse(), recommendations={"order": word}).recommendations.order == "trend-rank"
+    with pytest.raises(SettingsError, match=r"recommendations\.order = 'luck': Input should be .*'trend-rank'"):
+        cli.load(parse(), recommendations={"order": "luck"})
+
+
 def test_a_range_is_asked_for_with_both_ends_or_none() -> None:
     assert cli.asked_range(parse(), "day") is None
     asked = TimeRange(datetime(2019, 11, 1, tzinfo=UTC), datetime(2019, 11, 8, tzinfo=UTC))
@@ -56,7 +63,7 @@ def test_a_range_is_asked_for_with_both_ends_or_none() -> None:
         ("2019-11-01", "2019-11-08", "fortnight", "'fortnight' is no bucket"),
     ],
 )
-def test_a_range_that_will_not_do_is_refused_before_spark_starts(
+def test_a_range_that_cannot_be_answered_is_refused_before_spark_starts(
     start: str, end: str, bucket: str, sentence: str
 ) -> None:
     with pytest.raises(TimeRangeError, match=sentence):
@@ -70,14 +77,14 @@ def outcome(main: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> tup
     return stop.value.code, capsys.readouterr().err
 
 
-def test_an_error_of_the_users_is_one_sentence_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_of_the_user_is_one_sentence_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     def main() -> None:
         raise TimeRangeError("'May' is no date.")
 
     assert outcome(main, capsys) == (2, "error: 'May' is no date.\n")
 
 
-def test_an_error_of_the_users_inside_a_spark_task_is_the_same_sentence(
+def test_an_error_of_the_user_inside_a_spark_task_is_the_same_sentence(
     spark: SparkSession, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sentence = "Cannot read month.csv to its end (it's cut off): check the file, or fetch it again."
@@ -93,21 +100,21 @@ def test_an_error_of_the_users_inside_a_spark_task_is_the_same_sentence(
     assert outcome(main, capsys) == (2, f"error: {sentence}\n")
 
 
-def test_ctrl_c_is_130_without_a_trace(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_is_exit_code_130_without_a_stack_trace(capsys: pytest.CaptureFixture[str]) -> None:
     def main() -> None:
         raise KeyboardInterrupt
 
     assert outcome(main, capsys) == (130, "")
 
 
-def test_a_fault_keeps_its_trace() -> None:
+def test_a_bug_keeps_its_stack_trace() -> None:
     def main() -> None:
-        raise ZeroDivisionError("no error of the user's")
+        raise ZeroDivisionError("not an error of the user")
 
     with pytest.raises(ZeroDivisionError):
         cli.run(main)
 
 
-def test_a_job_that_ends_well_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_successful_job_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     cli.run(lambda: None)
     assert capsys.readouterr() == ("", "")

@@ -7,11 +7,11 @@ import pytest
 from pydantic import ValidationError
 
 from lambda_spark.errors import SettingsError
-from lambda_spark.settings import CONFIG_FILE, PROJECT_ROOT, Settings, load_settings
+from lambda_spark.settings import CONFIG_FILE, PROJECT_ROOT, Settings, _note_old_word, load_settings
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def _without_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.upper().startswith("LAMBDA_")]:
         monkeypatch.delenv(name)
 
@@ -76,6 +76,7 @@ def test_a_relative_data_root_is_taken_from_the_project_and_a_uri_is_left_alone(
         ("trends", "weights__view", "-1"),
         ("trends", "weights__view", "nan"),
         ("recommendations", "leave_out", "bought"),
+        ("recommendations", "order", "luck"),
         ("recommendations", "fallback", "perhaps"),
         ("recommendations", "per_user", "0"),
     ],
@@ -90,6 +91,33 @@ def test_a_bad_value_is_an_error_that_names_setting_value_and_file(
     assert f"{section}.{name.replace('__', '.')} = {value!r}" in message
     assert str(CONFIG_FILE) in message
     assert "\n" not in message
+
+
+def test_trend_rank_is_an_order_and_its_old_word_is_accepted_with_a_note(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert load_settings(recommendations={"order": "trend-rank"}).recommendations.order == "trend-rank"
+    assert caplog.messages == []
+
+    def note_of(**overrides: object) -> str:
+        _note_old_word.cache_clear()
+        caplog.clear()
+        for _ in range(2):
+            assert load_settings(**overrides).recommendations.order == "trend-rank"
+        (note,) = caplog.messages
+        return note
+
+    of_option = note_of(recommendations={"order": "origin"})
+    monkeypatch.setenv("LAMBDA_RECOMMENDATIONS__ORDER", "origin")
+    of_environment = note_of()
+    monkeypatch.delenv("LAMBDA_RECOMMENDATIONS__ORDER")
+    edited = tmp_path / "lambda.toml"
+    edited.write_text(CONFIG_FILE.read_text().replace('order = "relevance"', 'order = "origin"'))
+    monkeypatch.setitem(Settings.model_config, "toml_file", edited)
+    of_file = note_of()
+    assert of_option == of_environment == of_file
+    assert 'recommendations.order = "origin" is now called "trend-rank"' in of_file
+    assert "\n" not in of_file
 
 
 def test_all_bad_values_are_named_at_once() -> None:
@@ -116,13 +144,13 @@ def test_a_setting_of_the_environment_that_does_not_exist_is_refused(monkeypatch
         load_settings()
 
 
-def test_a_list_that_is_no_json_is_an_error_that_shows_how_to_write_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_that_isnt_json_is_an_error_that_shows_how_to_write_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAMBDA_BRANDS__EVENT_TYPES", "view,cart")
     with pytest.raises(SettingsError, match=r"'view,cart' .* write lists as in \[\"view\", \"cart\"\]"):
         load_settings()
 
 
-def test_a_settings_file_that_is_no_toml_is_an_error_that_names_it(
+def test_a_settings_file_that_isnt_toml_is_an_error_that_names_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     broken = tmp_path / "lambda.toml"
@@ -165,7 +193,7 @@ def test_a_connection_is_secured_as_a_whole_and_an_error_shows_no_secret(
     assert "hidden" not in f"{error.value}{error.value.__cause__}"
 
 
-def test_a_section_of_the_environment_that_is_no_json_is_not_shown_where_it_may_hold_a_secret(
+def test_a_section_of_the_environment_that_isnt_json_is_not_shown_if_it_may_hold_a_secret(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LAMBDA_KAFKA", '{"password": "hidden"')

@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming.stateful_processor import StatefulProcessorHandle
 
 from lambda_spark import pipelines
+from lambda_spark.batch.user_brands import merge_brand_lists
 from lambda_spark.delta import commits
 from lambda_spark.delta.tables import (
     EVENTS,
@@ -25,7 +26,6 @@ from lambda_spark.delta.tables import (
     Table,
 )
 from lambda_spark.errors import StreamError
-from lambda_spark.history.merging import merge_brand_lists
 from lambda_spark.kafka.client import ensure_topic
 from lambda_spark.serving import verification
 from lambda_spark.settings import Settings

@@ -82,7 +82,9 @@ def bucket_counts(
     recount = [day_span(events.files, day) for day in stale]
     recount = [each._replace(range=TimeRange(each.range.start, min(each.range.end, span.end))) for each in recount]
     recounted = _counted(count, [each for each in recount if each.files], names)
-    return pa.concat_tables([kept.filter(~pc.field("bucket_at").isin(starts)), recounted.cast(kept.schema)])
+    current = kept.filter(~pc.field("bucket_at").isin(starts))
+    # In one piece: Spark makes no rows of a table that begins with an empty chunk.
+    return pa.concat_tables([current, recounted.cast(kept.schema)]).combine_chunks()
 
 
 def daily_counts(view: Dataset, span: TimeRange, columns: Sequence[str]) -> pa.Table:

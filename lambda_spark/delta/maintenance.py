@@ -169,5 +169,5 @@ def _vacuum(
 def _read_versions(root: str) -> list[int]:
     """Return the versions of `events` that views and answers are of, since these read its files again."""
     lineages = [tables.lineage_of(root, table) or {} for table in (PRODUCT_ACTIVITY, USER_BRANDS, RECOMMENDATIONS)]
-    told = {lineage.get("known", lineage).get(EVENTS_VERSION) for lineage in lineages}
+    told = {lineage.get("snapshot", lineage).get(EVENTS_VERSION) for lineage in lineages}
     return sorted(version for version in told - {None} if tables.has_version(root, EVENTS, version))

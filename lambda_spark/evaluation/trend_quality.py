@@ -1,8 +1,7 @@
-"""The rankings that are compared: the rule of the settings, its variants, and what else one might rank by.
+"""How well rankings find planted trends: precision and recall of their best 20 and 100 products, week by week.
 
-How well a ranking finds planted trends: precision and recall of its best 20 and 100, week by week.
-
-Rankings are tuned on the weeks of some seeds and reported on those of others.
+Compared are the rule of the settings, its variants, and other figures to rank by. Rankings are tuned on the weeks of
+some seeds and reported on those of others.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -30,12 +29,29 @@ from lambda_spark.evaluation.planted import (
 from lambda_spark.time_ranges import DAY
 from lambda_spark.trends.score import TrendRule, trends
 
+DEPTHS = (20, 100)
+_DIGITS = 4
+MEASURES = tuple(f"{measure}_at_{depth}" for depth in DEPTHS for measure in ("precision", "recall"))
+_GROWTHS, _SHAPES, _DISPERSIONS = (1.5, 2.0, 3.0), ("sudden", "slow"), (0.0, 0.05, 0.1, 0.15)
+_SPAM_AND_SALE = ((False, False), (True, False), (False, True), (True, True))
+
+# A week of the large shop takes two seconds: tuning uses every fifth condition, which include all values.
+_EVERY = 5
+
 MOST_FOUND = 100
 
-# So little that nothing is smoothed.
+# Small enough to smooth nothing.
 _NO_SMOOTHING = 1e-9
+# From the counts of a week to the ids of the best products, the best first.
 Ranking = Callable[[pa.Table], list[int]]
-"""Takes the counts of a week, returns the ids of the best products, the best first."""
+
+
+class PlannedWeek(NamedTuple):
+    """A week to draw."""
+
+    shop: Shop
+    seed: int
+    condition: Condition
 
 
 def rankings(default: TrendRule) -> dict[str, Ranking]:
@@ -56,9 +72,9 @@ def rankings(default: TrendRule) -> dict[str, Ranking]:
 
 
 def variants(default: TrendRule) -> dict[str, Ranking]:
-    """Return the variants of `default` that are tuned: each differs from it in one setting.
+    """Return the variants of `default` by name: each differs from it in one setting.
 
-    The support follows the smoothing, so that the smoothing is varied with a support that stays.
+    The support follows the smoothing, so the smoothing is varied with a fixed support.
     """
     changes: dict[str, dict[str, Any]] = {
         "default": {},
@@ -74,64 +90,21 @@ def variants(default: TrendRule) -> dict[str, Ranking]:
     return rules | by_users | smoothed
 
 
-def _by_rule(rule: TrendRule) -> Ranking:
-    return lambda activity: _ids(_ranked(activity, replace(rule, top=MOST_FOUND)))
-
-
-def _best_by(column: str, rule: TrendRule, activity: pa.Table) -> list[int]:
-    """Rank what the rule supports by another of its figures."""
-    ranked = _ranked(activity, replace(rule, top=len(activity)))
-    return _ids(ranked.sort_by([(column, "descending"), ("rank", "ascending")]))
-
-
-def _best_with_users(least: int, rule: TrendRule, activity: pa.Table) -> list[int]:
-    """Rank by the rule, with support in distinct users in the place of events."""
-    ranked = _ranked(activity, replace(rule, min_events=0, top=len(activity)))
-    return _ids(ranked.filter(pc.greater_equal(ranked["user_count"], least)))
-
-
-def _ranked(activity: pa.Table, rule: TrendRule) -> pa.Table:
-    return trends(activity, WEEK, DAY, "day", rule)
-
-
-def _ids(ranked: pa.Table) -> list[int]:
-    ids: list[int] = ranked["product_id"][:MOST_FOUND].to_pylist()
-    return ids
-
-
-DEPTHS = (20, 100)
-_DIGITS = 4
-MEASURES = tuple(f"{measure}_at_{depth}" for depth in DEPTHS for measure in ("precision", "recall"))
-_GROWTHS, _SHAPES, _DISPERSIONS = (1.5, 2.0, 3.0), ("sudden", "slow"), (0.0, 0.05, 0.1, 0.15)
-_SPAM_AND_SALE = ((False, False), (True, False), (False, True), (True, True))
-
-# A week of the large shop takes two seconds: it is tuned on some of the conditions, which have all values among them.
-_EVERY = 5
-
-
-class PlannedWeek(NamedTuple):
-    """A week to draw."""
-
-    shop: Shop
-    seed: int
-    condition: Condition
-
-
 def conditions() -> list[Condition]:
-    """Return 24 conditions: all of growth, shape and dispersion; spam and sale take turns, a Latin square."""
+    """Return 24 conditions: all of growth, shape and dispersion; spam and sale alternate as in a Latin square."""
     planted = list(product(_GROWTHS, _SHAPES, _DISPERSIONS))
     turns = [_SPAM_AND_SALE[(place + place // len(_SPAM_AND_SALE)) % len(_SPAM_AND_SALE)] for place in range(24)]
     return [Condition(*parts, *turn) for parts, turn in zip(planted, turns, strict=True)]
 
 
 def tuning_weeks() -> list[PlannedWeek]:
-    """Return the weeks that settings are tuned on: seeds 1 to 3."""
+    """Return the weeks for tuning: seeds 1 to 3."""
     planned = {SMALL: conditions(), LARGE: conditions()[::_EVERY]}
     return [PlannedWeek(shop, seed, each) for shop, chosen in planned.items() for seed in (1, 2, 3) for each in chosen]
 
 
 def report_weeks() -> list[PlannedWeek]:
-    """Return the weeks that are reported: seeds 11 to 15 of the small shop, 11 and 12 of the large one."""
+    """Return the weeks of the report: seeds 11 to 15 of the small shop, 11 and 12 of the large one."""
     seeds = {SMALL: range(11, 16), LARGE: range(11, 13)}
     return [PlannedWeek(shop, seed, each) for shop in seeds for seed in seeds[shop] for each in conditions()]
 
@@ -141,7 +114,7 @@ def evaluate(
 ) -> pd.DataFrame:
     """Rank the products of each week. One row per (week, ranking), as `score` returns it.
 
-    `on_progress` is told how many of all weeks are done.
+    `on_progress` is called with the number of weeks done and of all weeks.
     """
     planned, rows = list(weeks), []
     for done, week in enumerate(planned, start=1):
@@ -154,13 +127,13 @@ def evaluate(
 
 
 def score(found: list[int], kinds: Mapping[int, str]) -> dict[str, Any]:
-    """Return precision, recall and what was found, at each depth; `kinds` says by product_id what was planted.
+    """Return precision, recall and the counts found by kind, at each depth, and the counts planted by kind.
 
-    Precision is the share of trends among the places asked for: a place that is left empty counts as a miss.
-    What was planted and what was found are counts by kind; what is found where nothing was planted is of kind none.
+    `kinds` has the kind of each planted product; all other products are of kind none. Precision is the share of trends
+    among the places of a depth: an empty place counts as a miss.
     """
-    of_all = list(kinds.values())
-    planted = {kind: of_all.count(kind) for kind in KINDS}
+    every = list(kinds.values())
+    planted = {kind: every.count(kind) for kind in KINDS}
     figures: dict[str, Any] = {"planted": planted}
     for depth in DEPTHS:
         seen = [kinds.get(product_id, "none") for product_id in found[:depth]]
@@ -184,11 +157,36 @@ def with_spread(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def summarise(rows: pd.DataFrame) -> dict[str, Any]:
-    """Average over the weeks: an object per shop, with its weeks, seeds, what was planted, and an object per ranking.
+    """Average over the weeks: an object per shop with its weeks, seeds, planted products, and an object per ranking.
 
-    A measure is a mean and its spread, as `with_spread` has them; what was planted and found are means by kind.
+    A measure is its mean and spread, as in `with_spread`; planted and found products are mean counts by kind.
     """
     return {str(shop): _summarise_shop(of_shop) for shop, of_shop in rows.groupby("shop", sort=False)}
+
+
+def _by_rule(rule: TrendRule) -> Ranking:
+    return lambda activity: _ids(_ranked(activity, replace(rule, top=MOST_FOUND)))
+
+
+def _best_by(column: str, rule: TrendRule, activity: pa.Table) -> list[int]:
+    """Rank the products that have support by another figure of the rule."""
+    ranked = _ranked(activity, replace(rule, top=len(activity)))
+    return _ids(ranked.sort_by([(column, "descending"), ("rank", "ascending")]))
+
+
+def _best_with_users(least: int, rule: TrendRule, activity: pa.Table) -> list[int]:
+    """Rank by the rule, with support in distinct users instead of events."""
+    ranked = _ranked(activity, replace(rule, min_events=0, top=len(activity)))
+    return _ids(ranked.filter(pc.greater_equal(ranked["user_count"], least)))
+
+
+def _ranked(activity: pa.Table, rule: TrendRule) -> pa.Table:
+    return trends(activity, WEEK, DAY, "day", rule)
+
+
+def _ids(ranked: pa.Table) -> list[int]:
+    ids: list[int] = ranked["product_id"][:MOST_FOUND].to_pylist()
+    return ids
 
 
 def _summarise_shop(rows: pd.DataFrame) -> dict[str, Any]:

@@ -1,9 +1,7 @@
-"""What a person sees of the quality of trends: precision and recall as tables.
-
-Trends: precision and recall of each ranking on weeks with planted trends; tuned on some seeds, reported on others.
+"""Trends: precision and recall of each ranking on weeks with planted trends; tuned on some seeds, reported on others.
 
 The weeks are drawn: a small and a large shop, growth of 1.5, 2 and 3 times, sudden and slow, over-dispersion from 0 to
-0.15, with and without spam by single users and a sale of the whole shop. A figure is the mean over the weeks, and half
+0.15, with and without spam by single users and a sale of the whole shop. A figure is the mean over the weeks with half
 the range of the seeds' means.
 """
 
@@ -29,7 +27,7 @@ from lambda_spark.report.console import make_console
 from lambda_spark.report.terminal import left, print_table, progress_bar, right
 from lambda_spark.trends.score import trend_rule
 
-# A condition that is there or not is without {}.
+# The text of each condition; without {} it is one that is present or absent.
 _CONDITIONS = {
     "growth": "growth {}",
     "shape": "{}",
@@ -38,17 +36,42 @@ _CONDITIONS = {
     "has_sale": "sale",
 }
 
-# What the conditions are compared by: the top of a list, and all that a person may page through.
+# The measures that compare conditions: the top of a list, and all that a person may page through.
 _BY_CONDITION = ("precision_at_20", "recall_at_100")
 
 
+def add_options(options: ArgumentParser) -> None:
+    """Add --output, and `run` as the default of the same name."""
+    options.add_argument("--output", type=Path, metavar="FILE", help="also write the report's figures, as JSON")
+    options.set_defaults(run=run)
+
+
+def run(args: Namespace) -> None:
+    """Evaluate and print the variants and the report; with --output also write the report."""
+    rule, console = trend_rule(cli.load(args).trends), make_console()
+    with progress_bar("Tuning") as on_progress:
+        tuned = evaluate(tuning_weeks(), variants(rule), on_progress)
+    print_tuning(console, tuned)
+    with progress_bar("Report") as on_progress:
+        reported = evaluate(report_weeks(), rankings(rule), on_progress)
+    print_report(console, reported)
+    if args.output:
+        write_json(args.output, reported)
+
+
+def write_json(path: Path, reported: pd.DataFrame) -> None:
+    """Write the summary of the reported weeks as JSON, an object per shop."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(summarise(reported), indent=1) + "\n", encoding="utf-8")
+
+
 def print_tuning(console: Console, rows: pd.DataFrame) -> None:
-    """Print the variants of the rule, those of each shop in a table."""
+    """Print the variants of the rule, a table per shop."""
     _print_overall(console, rows, "Tuning")
 
 
 def print_report(console: Console, rows: pd.DataFrame) -> None:
-    """Print the rankings, of each shop over all conditions and by condition."""
+    """Print the rankings of each shop, over all conditions and by condition."""
     _print_overall(console, rows, "Report")
     for shop, of_shop in rows.groupby("shop", sort=False):
         for measure in _BY_CONDITION:
@@ -90,28 +113,3 @@ def _extent(rows: pd.DataFrame) -> str:
     weeks = len(rows) // rows["ranking"].nunique()
     seeds = sorted(rows["seed"].unique())
     return f"{weeks} weeks, seeds {seeds[0]} to {seeds[-1]}, {rows['planted'].iloc[0]['trend']} planted trends in each"
-
-
-def add_options(options: ArgumentParser) -> None:
-    """Add --output, and what runs the evaluation."""
-    options.add_argument("--output", type=Path, metavar="FILE", help="also write the report's figures, as JSON")
-    options.set_defaults(run=run)
-
-
-def run(args: Namespace) -> None:
-    """Tune, report, and print both; with --output also write the report."""
-    rule, console = trend_rule(cli.load(args).trends), make_console()
-    with progress_bar("Tuning") as on_progress:
-        tuned = evaluate(tuning_weeks(), variants(rule), on_progress)
-    print_tuning(console, tuned)
-    with progress_bar("Report") as on_progress:
-        reported = evaluate(report_weeks(), rankings(rule), on_progress)
-    print_report(console, reported)
-    if args.output:
-        write_json(args.output, reported)
-
-
-def write_json(path: Path, reported: pd.DataFrame) -> None:
-    """Write the summary of the reported weeks, an object per shop."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(summarise(reported), indent=1) + "\n", encoding="utf-8")

@@ -1,8 +1,8 @@
-"""The recommendation rule for one user at a time, in plain Python: what a request is answered with.
+"""The recommendation rule for a single user, in plain Python, as the API answers a request.
 
-lambda_spark.recommendations has the rule, for a batch of users over Arrow tables, which costs a millisecond however few
-they are. Here is its selection once more, for one user in a twentieth of that; candidates, their order and all keys are
-taken from there, and a test compares both on random users (docs/adr/0021-serving.md).
+The rule over Arrow tables takes a millisecond however few the users are; this form takes a twentieth of that. Only the
+selection is written twice: candidates and keys come from lambda_spark.recommendations.rule, and a test compares both
+forms on random users (docs/adr/0021-serving.md).
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -16,7 +16,7 @@ from lambda_spark.recommendations.rule import RecommendationRule, candidates_of,
 
 
 class ScoredCandidate(NamedTuple):
-    """A candidate for a user: its place on the shelf, and the position of its brand in the user's list.
+    """A candidate for a user: its key, the position of its brand in the user's list, and its index (`place`).
 
     The position is None for a fallback.
     """
@@ -29,9 +29,10 @@ class ScoredCandidate(NamedTuple):
 
 @dataclass(frozen=True)
 class CandidateIndex:
-    """The candidates of a window, those of a brand together, the best first.
+    """The candidates of a window by brand, the best of each brand first.
 
-    `keys` has, for each of them, its key by the position of its brand, from 1 on at index 0.
+    `keys` has a list per candidate: its key if its brand is the first of the user's list, the second, and so on.
+    `by_brand` has the indices of a brand's candidates, `fallbacks` all indices, the best first.
     """
 
     candidates: pa.Table
@@ -44,56 +45,56 @@ class CandidateIndex:
 
 
 def index_candidates(trends: pa.Table, rule: RecommendationRule, positions: int) -> CandidateIndex:
-    """Put the candidates of a window's trends on a shelf, for users with so many brands at most."""
+    """Index the candidates of a window's trends, for users with at most so many recent brands."""
     candidates = candidates_of(trends, rule)
     count, key = len(candidates), order_key(rule.order, candidates)
-    places = np.repeat(np.arange(count), positions)
-    keys = key(places, np.tile(np.arange(1, positions + 1), count)).reshape(count, positions)
+    every = np.repeat(np.arange(count), positions)
+    keys = key(every, np.tile(np.arange(1, positions + 1), count)).reshape(count, positions)
     product_ids, brands = (candidates[name].to_pylist() for name in ("product_id", "brand"))
     best_first = sorted(range(count), key=lambda place: (keys[place, 0], product_ids[place]))
     return CandidateIndex(candidates, rule, product_ids, brands, dict(_runs(brands)), keys.tolist(), best_first)
 
 
 def recommend_to_one(
-    shelf: CandidateIndex, brands: Sequence[str], met: Collection[int], count: int, fallback: bool
+    index: CandidateIndex, brands: Sequence[str], excluded: Collection[int], count: int, fallback: bool
 ) -> list[ScoredCandidate]:
-    """Recommend at most so many products to a user of these recent brands, newest first, but what the user has met.
+    """Return at most `count` candidates for a user with these recent brands, newest first; the best come first.
 
-    The best first; with `fallback` filled up with trends of other brands.
+    `excluded` are product ids. With `fallback` the list is filled up with trends of other brands.
     """
-    # Bare tuples until they are chosen: a name costs five times as much, and most are not.
+    # Plain tuples until they are chosen: a named one costs five times as much, and most are not chosen.
     found: list[tuple[float, int, int, int]] = []
-    for index, brand in enumerate(brands):
+    for position, brand in enumerate(brands):
         taken = 0
-        for place in shelf.by_brand.get(brand, ()):
-            if taken == shelf.rule.per_brand:
+        for place in index.by_brand.get(brand, ()):
+            if taken == index.rule.per_brand:
                 break
-            if (product_id := shelf.product_ids[place]) not in met:
-                found.append((shelf.keys[place][index], index + 1, product_id, place))
+            if (product_id := index.product_ids[place]) not in excluded:
+                found.append((index.keys[place][position], position + 1, product_id, place))
                 taken += 1
-    offers = [ScoredCandidate(*each) for each in sorted(found)[:count]]
-    if fallback and len(offers) < count:
-        offers += _fallbacks(shelf, set(brands), met, count - len(offers))
-    return offers
+    chosen = [ScoredCandidate(*each) for each in sorted(found)[:count]]
+    if fallback and len(chosen) < count:
+        chosen += _fallbacks(index, set(brands), excluded, count - len(chosen))
+    return chosen
 
 
 def _fallbacks(
-    shelf: CandidateIndex, known: Collection[str], met: Collection[int], count: int
+    index: CandidateIndex, recent: Collection[str], excluded: Collection[int], count: int
 ) -> list[ScoredCandidate]:
     found: list[ScoredCandidate] = []
     taken: dict[str | None, int] = {}
-    for place in shelf.fallbacks:
+    for place in index.fallbacks:
         if len(found) == count:
             break
-        brand, product_id = shelf.brands[place], shelf.product_ids[place]
-        if brand not in known and product_id not in met and taken.get(brand, 0) < shelf.rule.per_brand:
-            found.append(ScoredCandidate(shelf.keys[place][0], None, product_id, place))
+        brand, product_id = index.brands[place], index.product_ids[place]
+        if brand not in recent and product_id not in excluded and taken.get(brand, 0) < index.rule.per_brand:
+            found.append(ScoredCandidate(index.keys[place][0], None, product_id, place))
             taken[brand] = taken.get(brand, 0) + 1
     return found
 
 
 def _runs(brands: Sequence[Any]) -> Iterator[tuple[str, range]]:
-    """Yield each brand with its places; products without a brand are of none."""
+    """Yield each brand with the indices of its candidates; candidates without a brand are skipped."""
     start = 0
     for place in range(1, len(brands) + 1):
         if place == len(brands) or brands[place] != brands[start]:

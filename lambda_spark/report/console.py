@@ -1,31 +1,32 @@
-"""What a person sees on the terminal: counts, trends, brands and recommendations as tables.
+"""The console's output: counts, trends, brands and recommendations as tables.
 
-Text of events is shown literally: no markup in it is interpreted, no control character is passed on.
+Text of events is shown literally: markup in it isn't interpreted, control characters are escaped.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.text import Text
 
-from lambda_spark.delta.event_log import Counts
 from lambda_spark.report import words
 from lambda_spark.report.summary import RunSummary, rejected_by_reason, totals, verdicts
-from lambda_spark.report.terminal import Column, bar_size, left, print_table, right, sample, say, sparkline
+from lambda_spark.report.terminal import Column, bar_size, left, print_table, right, say, sparkline
 from lambda_spark.schemas import Row
+
+if TYPE_CHECKING:
+    from lambda_spark.delta.event_log import Counts
 
 _WIDTH_WITHOUT_TERMINAL = 120
 _WIDE = 110
 _COUNTS_WIDTH = 36
 _BRAND_WIDTH = 18
-_SAMPLE_WIDTH = 16
 
 
 def make_console(stream: TextIO | None = None) -> Console:
-    """Return a console on the stream (standard output by default): plain and 120 wide where it is no terminal."""
+    """Return a console on the stream (standard output by default); without a terminal it is plain and 120 wide."""
     console = Console(file=stream, highlight=False)
     if not console.is_terminal:
         console.width = _WIDTH_WITHOUT_TERMINAL
@@ -43,7 +44,7 @@ def print_summary(console: Console, summary: RunSummary) -> None:
     print_recommendations(console, summary.recommendations, brand_counts)
 
 
-def print_counts(console: Console, counts: Counts) -> None:
+def print_counts(console: Console, counts: "Counts") -> None:
     """Print the messages sent, received by each layer, stored and rejected, and whether they agree."""
     parts = [(f"  {reason}", count, sentence) for reason, count, sentence in rejected_by_reason(counts)]
     lines = [(label, count, "") for label, count in totals(counts)] + parts
@@ -60,18 +61,18 @@ def print_counts(console: Console, counts: Counts) -> None:
 
 
 def print_stored(console: Console, data_root: str) -> None:
-    """Say that the batch result is stored, and where."""
+    """Print where the batch result is stored."""
     console.print(Text(f"The batch result is stored in the serving layer: {data_root}"), soft_wrap=True)
 
 
 def print_notes(console: Console, notes: Sequence[str]) -> None:
-    """Print what is to be known about an answer, a sentence each."""
+    """Print the notes on an answer, each a sentence."""
     for note in notes:
         console.print(Text(note))
 
 
 def print_trends(console: Console, rows: Sequence[Row], count_by: str, min_events: int | None) -> None:
-    """Print the trending products, as many columns as the width has room for; `rows` are of one window, best first."""
+    """Print the trending products of one window, best first, with as many columns as fit."""
     if not rows:
         say(console, words.no_trends(count_by, min_events))
         return
@@ -82,7 +83,7 @@ def print_trends(console: Console, rows: Sequence[Row], count_by: str, min_event
 
 
 def print_brands(console: Console, rows: Sequence[Row], limit: int) -> None:
-    """Print some users' most recent brands, newest first; `limit` is the most that are kept for a user."""
+    """Print the most recent brands of users, newest first; `limit` is the most that are kept for a user."""
     if not rows:
         say(console, words.NO_BRANDS)
         return
@@ -107,40 +108,23 @@ def print_recommendations(
 ) -> None:
     """Print recommendations with their reasons, `rows` ordered by user and rank.
 
-    `brand_counts` is the number of recent brands by user; where it is not known, the reason does without. `as_of` is
-    the moment they stand for, the end of the window unless it is given.
+    `brand_counts` is the number of recent brands by user, if known. `as_of` is the moment of the answer, by default the
+    end of the window.
     """
     if not rows:
         say(console, words.NO_RECOMMENDATIONS)
         return
     for user, group in groupby(rows, key=lambda row: row.user_id):
-        own = list(group)
+        shown = list(group)
         count = (brand_counts or {}).get(user)
         columns = [
-            right("#", [row.rank for row in own]),
-            right("product", [row.product_id for row in own]),
-            left("brand", [row.brand for row in own]),
-            Column("reason", [Text(words.reason(row, count, as_of)) for row in own], is_flexible=True),
+            right("#", [row.rank for row in shown]),
+            right("product", [row.product_id for row in shown]),
+            left("brand", [row.brand for row in shown]),
+            Column("reason", [Text(words.reason(row, count, as_of)) for row in shown], is_flexible=True),
         ]
-        moment = words.minute(as_of or own[0].window_to)
+        moment = words.minute(as_of or shown[0].window_to)
         print_table(console, f"Recommended to user {user}, as of {moment} UTC", columns)
-
-
-def print_batch(console: Console, title: str, stages: Mapping[str, Sequence[Mapping[str, object]]]) -> None:
-    """Print a few rows of each stage that a micro-batch went through, such as received, parsed and state.
-
-    A row maps columns to values; all rows of a stage have the columns of its first. Rows with many columns are printed
-    downwards, one below each other's heading, so that the values stay readable.
-    """
-    console.print()
-    console.rule(Text(title, style="bold"), align="left", style="dim")
-    for stage, rows in stages.items():
-        names = list(rows[0]) if rows else []
-        columns = [left(name, [sample(row[name]) for row in rows], is_flexible=True) for name in names]
-        if len(names) > console.width // _SAMPLE_WIDTH:
-            samples = [left("", [sample(row[name]) for name in names], is_flexible=True) for row in rows]
-            columns = [left("", names), *samples]
-        print_table(console, stage if rows else f"{stage}: no rows", columns)
 
 
 def _trend_columns(rows: Sequence[Row], is_wide: bool) -> list[Column]:
@@ -162,7 +146,7 @@ def _trend_columns(rows: Sequence[Row], is_wide: bool) -> list[Column]:
 
 
 def _counts_column(row: Row, counts: Sequence[Sequence[float]], is_wide: bool) -> Column:
-    """Return every bucket's count under its day or time where there is room, else the first and the last count."""
+    """Return the count of every bucket under its day or time if they fit, else the first and the last count."""
     labels = words.bucket_labels(row)
     heads = [label.split()[0] for label in labels] if row.bucket == "day" else labels
     lines = [[words.compact(count) for count in row_counts] for row_counts in counts]

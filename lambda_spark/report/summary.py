@@ -1,14 +1,17 @@
-"""What a run has to tell a person: the plain values that the console and the page both show."""
+"""The plain values of a run that both the console and the page show."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from lambda_spark.delta.event_log import Counts
 from lambda_spark.events.rejects import SENTENCES
 from lambda_spark.report.quality import Quality
 from lambda_spark.report.words import amount, number
 from lambda_spark.schemas import Row
+
+if TYPE_CHECKING:
+    from lambda_spark.delta.event_log import Counts
 
 _SENTENCES = {reason.value: sentence for reason, sentence in SENTENCES.items()}
 
@@ -17,13 +20,13 @@ _SENTENCES = {reason.value: sentence for reason, sentence in SENTENCES.items()}
 class RunSummary:
     """One run from the first message to the recommendations.
 
-    The window is half open. `trends`, `brands` and `recommendations` hold the rows to show, best first, by the columns
-    of the tables `trends`, `user_brands` and `recommendations`. `notes` are sentences, `seconds` is keyed by step.
-    `count_by` says what the trends' scores are of, users or events. A `min_events` of None is a minimum that follows
-    the shop's size. `planted_ids` are the products that trend by design, where the events are generated.
+    The window is half open. `trends`, `brands` and `recommendations` are the rows to show, best first, with the columns
+    of the tables `trends`, `user_brands` and `recommendations`. `notes` are sentences, `seconds` is keyed by step. The
+    trends' scores count `count_by`, users or events. A `min_events` of None follows the shop's size. `planted_ids` are
+    the products that trend by design if the events are generated.
     """
 
-    counts: Counts
+    counts: "Counts"
     window_from: datetime
     window_to: datetime
     bucket: str
@@ -40,8 +43,8 @@ class RunSummary:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-def totals(counts: Counts) -> list[tuple[str, int]]:
-    """Return a label and a count for each total that was taken."""
+def totals(counts: "Counts") -> list[tuple[str, int]]:
+    """Return a label and a count for each known total."""
     rejected = None if counts.stored is None else sum(counts.rejected.values())
     lines = (
         ("History from files", counts.from_files or None),
@@ -54,14 +57,17 @@ def totals(counts: Counts) -> list[tuple[str, int]]:
     return [(label, count) for label, count in lines if count is not None]
 
 
-def rejected_by_reason(counts: Counts) -> list[tuple[str, int, str]]:
-    """Return each reason for rejecting, its count and its sentence, the most frequent first."""
+def rejected_by_reason(counts: "Counts") -> list[tuple[str, int, str]]:
+    """Return each reject reason with its count and its sentence, the most frequent first."""
     reasons = sorted(counts.rejected.items(), key=lambda item: (-item[1], item[0]))
     return [(reason, count, _SENTENCES.get(reason, "")) for reason, count in reasons]
 
 
-def verdicts(counts: Counts) -> list[tuple[bool, str]]:
-    """Say for each layer whether it received what was sent, and whether ingest accounts for all it received."""
+def verdicts(counts: "Counts") -> list[tuple[bool, str]]:
+    """Return whether each layer received all messages sent, and whether ingest accounts for all it received.
+
+    Each verdict is True if the counts agree, with a sentence.
+    """
     layers = (
         ("batch layer", counts.batch_received, "ingest_events.py"),
         ("speed layer", counts.speed_received, "speed_stream.py"),
@@ -86,5 +92,5 @@ def _received(layer: str, received: int, sent: int, job: str) -> tuple[bool, str
         return True, f"The {layer} received all {amount(sent, 'message')} sent."
     if received < sent:
         missing = amount(sent - received, "message")
-        return False, f"The {layer} lacks {missing} of {number(sent)} sent: run {job} again, it goes on where it was."
+        return False, f"The {layer} lacks {missing} of {number(sent)} sent: run {job} again, it resumes where it was."
     return False, f"The {layer} received {amount(received - sent, 'message')} more than the {number(sent)} sent."

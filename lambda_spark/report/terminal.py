@@ -1,7 +1,4 @@
-"""The parts of which the console's output is made: safe text, plain tables, sparklines.
-
-A progress bar: what is done, how fast, and how long it will still take.
-"""
+"""Building blocks of the console's output: tables of safe text, sparklines, and a progress bar."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +17,7 @@ _MOST_CHARACTERS = 100
 
 
 class Column(NamedTuple):
-    """A column of a table on the terminal. A flexible one gives way where the width is short."""
+    """A column of a table on the terminal. A flexible one shrinks if the table is too wide."""
 
     header: str
     cells: Sequence[Text]
@@ -29,7 +26,7 @@ class Column(NamedTuple):
 
 
 def print_table(console: Console, title: str, columns: Sequence[Column]) -> None:
-    """Print a heading and the columns below it, without lines between them."""
+    """Print a table under a title, without lines between its columns."""
     has_headers = any(column.header for column in columns)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_header=has_headers)
     for column in columns:
@@ -42,13 +39,13 @@ def print_table(console: Console, title: str, columns: Sequence[Column]) -> None
 
 
 def say(console: Console, sentence: str, style: str = "") -> None:
-    """Print a sentence on a paragraph of its own."""
+    """Print a sentence as a separate paragraph."""
     console.print()
     console.print(Text(sentence, style=style))
 
 
 def texts(values: Sequence[object]) -> list[Text]:
-    """Return cells of one line each that show the values, made printable, and shortened where the column gives way."""
+    """Return the values as cells of one line: escaped, and cut if the column shrinks."""
     return [Text(words.clean(value), no_wrap=True, overflow="ellipsis") for value in values]
 
 
@@ -62,8 +59,14 @@ def right(header: str, values: Sequence[object]) -> Column:
     return Column(header, texts(values), "right")
 
 
+def record_columns(rows: Sequence[Mapping[str, object]]) -> list[Column]:
+    """Return the columns of rows that map names to values; all rows have the columns of the first."""
+    names = list(rows[0]) if rows else []
+    return [left(name, [sample(row[name]) for row in rows], is_flexible=True) for name in names]
+
+
 def sparkline(counts: Sequence[float], most_bars: int) -> str:
-    """Return one bar per count, scaled to the largest; where there are too many counts, a bar is the mean of several.
+    """Return a bar per count, scaled to the largest; with more counts than `most_bars`, a bar is the mean of several.
 
     >>> sparkline([0, 1, 5, 10], most_bars=24)
     '▁▂▅█'
@@ -76,12 +79,12 @@ def sparkline(counts: Sequence[float], most_bars: int) -> str:
 
 
 def bar_size(buckets: int, most_bars: int) -> int:
-    """Return how many buckets one bar of a sparkline stands for."""
+    """Return the number of buckets per bar of a sparkline."""
     return max(1, -(-buckets // most_bars))
 
 
 def sample(value: object) -> str:
-    """Return any value of an event, a state or a row on one line, cut where it is long."""
+    """Return any value of an event, a state or a row on one line, cut if it is long."""
     text = words.clean(_flat(value))
     return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…"
 
@@ -105,7 +108,7 @@ class _RateColumn(ProgressColumn):
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on standard error, if that is a terminal; yield the function to tell what is done of what total."""
+    """Show a progress bar on standard error if that is a terminal; yield the function that takes done and total."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

@@ -1,7 +1,7 @@
-"""Rows and numbers in the words a person reads, the same on the console and on the page.
+"""Rows and numbers as text for people, the same on the console and on the page.
 
-Text of events is untrusted: whatever shows it passes it through `clean` first.
-Times may be zone-aware or naive; a naive one is local time, which is what pyspark's `collect` returns.
+Text of events is untrusted: everything that shows it passes it through `clean` first.
+Times may be zone-aware or naive; naive ones are local times, as pyspark's `collect` returns them.
 """
 
 from collections.abc import Iterable
@@ -10,15 +10,14 @@ from pathlib import Path
 
 from lambda_spark.schemas import Row
 
-"""A row of a table: attributes named as its columns (a pyspark Row, a named tuple, ...)."""
 FALLBACK = "fallback: a trend of the whole shop, not of your recent brands"
 NOTHING = "\u2013"  # an en dash
 _MINUS = "\u2212"
 _UNITS = ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute"))
-NO_BRANDS = "No user has met a brand yet: replay events into the topic, then run batch_brands.py or speed_stream.py."
+NO_BRANDS = "No user has viewed a brand yet: replay events into the topic, then run batch_brands.py or speed_stream.py."
 
 NO_RECOMMENDATIONS = (
-    "No trending product is of a brand these users met lately: set fallback = true under [recommendations] in "
+    "No trending product is of a brand that these users viewed lately: set fallback = true under [recommendations] in "
     "conf/lambda.toml to fill up with top trends, or raise top_trends there."
 )
 
@@ -26,7 +25,7 @@ _COUNTED = {"users": "distinct users", "events": "events"}
 
 
 def measures(count_by: str) -> str:
-    """Say what a trend's figures are where `count_by` is counted: users or events."""
+    """Return the legend of a trend's figures if its score counts `count_by`: users or events."""
     return (
         "Increase: events of the last bucket against the first; score: logarithm of the growth of "
         f"{_COUNTED[count_by]} from the earlier buckets to the latest ones, relative to the whole shop"
@@ -34,20 +33,20 @@ def measures(count_by: str) -> str:
 
 
 def no_trends(count_by: str, min_events: int | None) -> str:
-    """Say why no product is ranked, and what to do; None is a minimum that follows the shop's size."""
+    """Return why no product is ranked, and what to do; a `min_events` of None follows the shop's size."""
     reached = f"the minimum of {_COUNTED[count_by]}" if min_events is None else f"min_events = {min_events}"
     shared = " with two users in one bucket" if count_by == "users" else ""
     return f"No product reached {reached}{shared} in this range: lower it with --min-events, or ask for a longer range."
 
 
 def clean(text: object) -> str:
-    """Return text as it may be shown: what does not print (control, bidi and zero-width characters) as its escape."""
+    """Return text that is safe to show: control, bidi and zero-width characters are escaped."""
     if text is None or text == "":
         return NOTHING
-    told = str(text)
-    if told.isprintable():  # nearly every text, at once instead of letter by letter
-        return told
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in told)
+    shown = str(text)
+    if shown.isprintable():  # nearly every text, checked at once instead of letter by letter
+        return shown
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown)
 
 
 def number(value: float) -> str:
@@ -73,7 +72,7 @@ def score(value: float | None) -> str:
 
 
 def increase(row: Row) -> str:
-    """Return the total increase of a trend: from its first to its last bucket, or `new` where the first had nothing."""
+    """Return the increase of a trend from its first to its last bucket, or `new` if the first has no events."""
     return "new" if row.is_new else percent(row.total_pct_increase)
 
 
@@ -103,13 +102,13 @@ def second(moment: datetime) -> str:
 
 
 def day_or_minute(moments: Iterable[datetime]) -> list[str]:
-    """Return each moment as a day where all are midnights, else to the minute."""
+    """Return each moment as a day if all are midnights, else to the minute."""
     minutes = [minute(moment) for moment in moments]
     return [text[:10] for text in minutes] if all(text.endswith("00:00") for text in minutes) else minutes
 
 
 def from_here(path: str | Path) -> str:
-    """Return the path as one would type it here."""
+    """Return the path relative to the working directory if it is below it."""
     return str(path).removeprefix(f"{Path.cwd()}/")
 
 
@@ -119,7 +118,7 @@ def window(start: datetime, end: datetime) -> str:
 
 
 def reach(batch_upto: datetime | None, seen_upto: datetime | None) -> str:
-    """Say how far an answer reaches: the newest event of the batch layer, and the newest that either layer has seen."""
+    """Return how far an answer reaches: the newest event of the batch layer, and the newest of either layer."""
     batch, seen = (f"{second(moment)} UTC" if moment else "no event" for moment in (batch_upto, seen_upto))
     return f"Batch layer up to {batch}; newest event seen: {seen}."
 
@@ -144,13 +143,13 @@ def amount(count: int, noun: str) -> str:
 
 
 def span(length: timedelta) -> str:
-    """Return a length of time in the largest unit that it is whole in: 7 days, 36 hours, 170 minutes."""
+    """Return a length of time in the largest unit of which it is a multiple: 7 days, 36 hours, 170 minutes."""
     unit, noun = next(((unit, noun) for unit, noun in _UNITS if not length % unit), _UNITS[-1])
     return amount(length // unit, noun)
 
 
 def ago(then: datetime, now: datetime) -> str:
-    """Return how long before `now` something was, in whole days, hours or minutes: 2 days ago."""
+    """Return the time from `then` to `now` in whole days, hours or minutes: 2 days ago."""
     elapsed = now - then
     for unit, noun in _UNITS:
         if elapsed >= unit:
@@ -159,10 +158,10 @@ def ago(then: datetime, now: datetime) -> str:
 
 
 def reason(row: Row, brand_count: int | None = None, as_of: datetime | None = None) -> str:
-    """Say why a product is recommended, from one row of `recommendations`.
+    """Return why a product is recommended, from one row of `recommendations`.
 
-    `brand_count` is the number of recent brands the user has, where it is known. Times are told from `as_of`, the
-    end of the window unless it is given.
+    `brand_count` is the number of the user's recent brands, if known. Times are relative to `as_of`, by default the end
+    of the window.
     """
     trend = trend_reason(row.total_pct_increase, utc(row.window_to) - utc(row.window_from), row.trend_rank)
     if row.is_fallback:
@@ -172,12 +171,12 @@ def reason(row: Row, brand_count: int | None = None, as_of: datetime | None = No
 
 
 def trend_reason(change: float | None, length: timedelta, trend_rank: int) -> str:
-    """Say of a product what its trend is: up 63 % in 7 days, trend no. 5."""
+    """Return the trend of a product: up 63 % in 7 days, trend no. 5."""
     direction = "new" if change is None else f"{'up' if change >= 0 else 'down'} {abs(change):,.0f} %"
     return f"{direction} in {span(length)}, trend no. {trend_rank}"
 
 
 def brand_reason(brand: str, seen_at: datetime, now: datetime, position: int, brand_count: int | None) -> str:
-    """Say what a user has to do with a brand: you looked at veltech 1 day ago (brand no. 1 of 17)."""
+    """Return how a brand relates to a user: you looked at veltech 1 day ago (brand no. 1 of 17)."""
     of_all = "" if brand_count is None else f" of {brand_count}"
     return f"you looked at {clean(brand)} {ago(seen_at, now)} (brand no. {position}{of_all})"

@@ -16,13 +16,12 @@ from lambda_spark import pipelines
 from lambda_spark.api.app import create_app
 from lambda_spark.api.routes.users import recommendation_rows
 from lambda_spark.api.view_cache import ViewCache
-from lambda_spark.batch import product_activity
-from lambda_spark.batch.bucket_counts import known_counts
+from lambda_spark.batch.bucket_counts import open_counts, spark_counter
 from lambda_spark.batch.trends import compute_trends
 from lambda_spark.delta.parquet_files import as_map_in_arrow
 from lambda_spark.schemas import RECOMMENDATIONS
 from lambda_spark.serving import recommender
-from lambda_spark.serving.snapshot import open_live
+from lambda_spark.serving.snapshot import open_snapshot
 from lambda_spark.settings import Settings
 from lambda_spark.time_ranges import TimeRange, parse_instant
 
@@ -39,11 +38,13 @@ def by_job(
     spark: SparkSession, settings: Settings, as_of: datetime, asked: TimeRange | None = None, users: list[int] = ()
 ) -> dict[int, Rows]:
     """Return what jobs/recommend.py would store, as (rank, product, position, trend rank) by user."""
-    knowledge = recommender.open_snapshot(settings.data_root)
-    question = recommender.plan_query(settings, knowledge, asked, as_of, users)
-    brands, make_rows = recommender.recommended(spark, settings, question, knowledge)
+    snapshot = open_snapshot(settings.data_root)
+    query = recommender.plan_query(settings, snapshot, asked, as_of, users)
+    plan = recommender.plan_recommendations(spark, settings, query, snapshot)
     found: dict[int, Rows] = {}
-    for row in brands.mapInArrow(as_map_in_arrow(make_rows), RECOMMENDATIONS).orderBy("user_id", "rank").collect():
+    for row in (
+        plan.brands.mapInArrow(as_map_in_arrow(plan.build_rows), RECOMMENDATIONS).orderBy("user_id", "rank").collect()
+    ):
         values = (row.rank, str(row.product_id), row.brand_position, row.trend_rank)
         found.setdefault(row.user_id, []).append(values)
     return found
@@ -78,7 +79,7 @@ def catch_up(client: TestClient) -> None:
 def shop(reference: Settings, new_settings: NewSettings) -> Settings:
     """Return the settings of a copy of the finished run, without its trends, by a rule that finds many of them."""
     settings = new_settings(kafka=reference.kafka.model_dump(), **RULES)
-    for name in ("events", "product_activity", "user_brands", "recent_brands", "live_activity"):
+    for name in ("events", "product_activity", "user_brands", "recent_brands"):
         shutil.copytree(f"{reference.data_root}/{name}", f"{settings.data_root}/{name}")
     return settings
 
@@ -149,9 +150,10 @@ def test_any_range_has_the_trends_that_the_batch_layer_computes(
 ) -> None:
     answer = finished.get("/v1/trends", params={"from": start, "to": end, "bucket": bucket, "top": "100"}).json()
     window = TimeRange(parse_instant(start), parse_instant(end))
-    known = known_counts(shop.data_root, open_live(shop.data_root))
     rule = shop.trends.model_copy(update={"top": 100})
-    rows = compute_trends(product_activity.counter(spark), shop.data_root, rule, [window], bucket, known).to_pylist()
+    rows = compute_trends(
+        spark_counter(spark), shop.data_root, rule, [window], bucket, open_counts(shop.data_root)
+    ).to_pylist()
     assert rows
     assert [trend["product_id"] for trend in answer["trends"]] == [str(row["product_id"]) for row in rows]
     for trend, row in zip(answer["trends"], rows, strict=True):
@@ -234,13 +236,17 @@ def test_what_the_speed_layer_takes_in_is_answered_at_once_and_as_by_the_job(
         "brand": "neu",
         "last_seen_at": "2020-03-05T00:10:00Z",
     }
+    assert {user: by_api(client, user) for user in (1, 2, 3, 4, 5, 9)} == by_job(spark, settings, LATER)
+    # The purchase counts once ingest has stored it.
+    pipelines.ingest_topic(spark, settings, available_now=True)
+    catch_up(client)
     now = by_job(spark, settings, LATER)
     assert {user: by_api(client, user) for user in (1, 2, 3, 4, 5, 9)} == now
     assert first[1] not in [row[1] for row in now[1]]
     assert now[9]
 
 
-def test_a_purchase_is_left_out_before_anything_is_read_anew(
+def test_a_purchase_is_excluded_once_ingest_has_stored_it(
     spark: SparkSession, running: tuple[Settings, TestClient]
 ) -> None:
     settings, client = running
@@ -249,8 +255,8 @@ def test_a_purchase_is_left_out_before_anything_is_read_anew(
     assert status["batch"]["received"] == status["batch"]["stored"] == status["speed"]["received"] > 0
     bought = by_api(client, 1)[0][1]
     send(settings.kafka, [event("2020-03-04 23:59:00", 1, int(bought), event_type="purchase")])
-    pipelines.speed_stream(spark, settings, available_now=True)
-    keeper_of(client).follow()
+    pipelines.ingest_topic(spark, settings, available_now=True)
+    catch_up(client)
     assert bought not in [row[1] for row in by_api(client, 1)]
     assert by_api(client, 2)
 
@@ -269,8 +275,7 @@ def test_new_batch_views_and_a_realtime_view_made_anew_are_taken_up(
     now = {user: client.get(f"/v1/users/{user}/brands").json()["brands"] for user in range(1, 6)}
     assert [each["brand"] for each in now[1]] == ["neu", *(each["brand"] for each in lists[1])]
     assert {user: now[user] for user in range(2, 6)} == {user: lists[user] for user in range(2, 6)}
-    for name in ("recent_brands", "live_activity"):
-        shutil.rmtree(f"{settings.data_root}/{name}")
+    shutil.rmtree(f"{settings.data_root}/recent_brands")
     pipelines.speed_stream(spark, settings, available_now=True)
     catch_up(client)
     assert {user: client.get(f"/v1/users/{user}/brands").json()["brands"] for user in range(1, 6)} == now

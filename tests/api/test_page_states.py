@@ -15,7 +15,8 @@ from playwright.sync_api import Locator, Page, expect
 from pyspark.sql import SparkSession
 
 from lambda_spark import pipelines
-from lambda_spark.serving.verification import Difference, write_result
+from lambda_spark.serving.identity_result import write_identity_result
+from lambda_spark.serving.verification import Difference
 from lambda_spark.settings import Settings
 
 RULES = {"trends": {"min_events": 3, "smoothing": 1.0}}
@@ -168,10 +169,10 @@ def test_the_identity_s_last_result_is_shown_as_it_comes(open_page: OpenPage, st
     result = page.locator("#identity-result")
     expect(result).to_contain_text("Not checked yet: run make identity.")
     equal = Difference("Brands of users", ("merged", "computed"), 1_234, ([], []))
-    write_result(settings.local_root, [equal])
+    write_identity_result(settings.local_root, [equal])
     expect(result).to_contain_text(re.compile(rf"✓ It holds, checked {MOMENT} UTC"))
     assert cells(page, "#identity-table") == [["Brands of users", "1,234", "0"]]
-    write_result(settings.local_root, [equal, equal._replace(what="Counts", only=([{"user_id": 1}], []))])
+    write_identity_result(settings.local_root, [equal, equal._replace(what="Counts", only=([{"user_id": 1}], []))])
     expect(result).to_contain_text("✗ It does not hold")
     assert cells(page, "#identity-table")[1] == ["Counts", "1,234", "1"]
     assert_accessible(page)

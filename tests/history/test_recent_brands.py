@@ -1,10 +1,9 @@
 """The batch layer's half of the recent brands: Spark's lists keep to the merge rule of the speed layer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from random import Random
-from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
@@ -13,9 +12,11 @@ from helpers import event_file
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lambda_spark.batch.user_brands import brand_lists
-from lambda_spark.history.merging import SIGHTINGS, merge, merge_brand_lists, merge_into
+from lambda_spark.batch.user_brands import brand_lists, merge_brand_lists, merge_into
+from lambda_spark.delta.file_tasks import EventSlice
+from lambda_spark.history.merging import SIGHTINGS, merge
 from lambda_spark.schemas import USER_BRANDS
+from lambda_spark.settings import BrandSettings
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 NAMES = [*(f"brand {n}" for n in range(75)), "tab\there", 'a "quote"', "\u2028", "😀", "ёлочка", "z", "\uffff"]
@@ -46,11 +47,12 @@ ListsFrom = Callable[..., DataFrame]
 def lists_from(spark: SparkSession, tmp_path: Path) -> ListsFrom:
     """Return what stores events and computes lists from them."""
 
-    def lists(seen: list[Seen], *rule: Any) -> DataFrame:
+    def lists(seen: list[Seen], limit: int = 50, event_types: Sequence[str] = ()) -> DataFrame:
         rows = [(user_id, brand, EPOCH + timedelta(seconds=at), kind) for user_id, brand, at, kind in seen]
         columns = "user_id bigint, brand string, event_time timestamp, event_type string"
         frame = spark.createDataFrame(rows, columns)
-        return brand_lists(spark, [event_file(tmp_path / str(uuid4()), frame)], *(rule or (50,)))
+        events = [EventSlice([event_file(tmp_path / str(uuid4()), frame)])]
+        return brand_lists(spark, events, BrandSettings(event_types=tuple(event_types), limit=limit))
 
     return lists
 
@@ -108,7 +110,7 @@ def test_brands_are_compared_normalised_and_users_without_one_have_no_row(lists_
 
 
 def test_the_contract_and_what_comes_of_nothing(spark: SparkSession) -> None:
-    nothing = brand_lists(spark, [], 50)
+    nothing = brand_lists(spark, [], BrandSettings(event_types=(), limit=50))
     contract = spark.createDataFrame([], USER_BRANDS)
     assert [(f.name, f.dataType.simpleString()) for f in nothing.schema] == [
         (f.name, f.dataType.simpleString()) for f in contract.schema

@@ -1,20 +1,15 @@
 """The merge rule over Arrow tables: order, repetition and batches do not matter, and nothing recent is lost."""
 
-from collections.abc import Mapping
-from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
+from sighting_tables import NASTY, Seen, lists_of, sightings
 
 from lambda_spark.history.merging import SIGHTINGS, brand_lists, drop_covered, merge, pack, unpack, update
 
 LIMIT = 50
-NASTY = ["tab\there", "line\nbreak", 'a "quote"', "back\\slash", "\u2028\u2029\x85", "😀", "{}", "null", "\x00", " "]
-
-Lists = dict[int, list[tuple[str, int]]]
-Seen = tuple[int, str, int, int, int]
 
 # Few users, names and times, so that brands repeat and times tie; and enough of them to go beyond 50.
 names = st.sampled_from([f"brand {number}" for number in range(70)] + NASTY) | st.text(
@@ -25,21 +20,6 @@ users = st.integers(1, 3) | st.integers(-(2**63), 2**63 - 1)
 seen = st.tuples(users, names, times, st.integers(0, 2), st.integers(0, 9))
 rows = st.lists(seen, max_size=120)
 one_user = st.lists(st.tuples(st.just(1), names, times, st.just(0), st.just(0)), max_size=120)
-
-
-def sightings(rows: list[Seen]) -> pa.Table:
-    return pa.Table.from_pylist([dict(zip(SIGHTINGS.names, row, strict=True)) for row in rows], SIGHTINGS)
-
-
-def table_of(users: Mapping[int, Mapping[str, int]], offset: int = 0) -> pa.Table:
-    """Return what a message at that offset of partition 0 told of each user's brands."""
-    return sightings([(user, brand, at, 0, offset) for user, brands in users.items() for brand, at in brands.items()])
-
-
-def lists_of(table: pa.Table) -> Lists:
-    """Return the (brand, seen_at) of each user, in the order of the table."""
-    keyed = [(row["user_id"], (row["brand"], row["seen_at"])) for row in table.to_pylist()]
-    return {user: [brand for _, brand in brands] for user, brands in groupby(keyed, key=lambda pair: pair[0])}
 
 
 def both(one: list[Seen], other: list[Seen]) -> pa.Table:

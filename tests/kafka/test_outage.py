@@ -99,8 +99,9 @@ def test_a_stream_ends_with_an_error_after_the_longest_wait(
         kill_broker(tmp_path / "broker")
 
     ingest = killable.ingest.model_copy(update={"trigger": "1 second"})
+    each_second = killable.model_copy(update={"ingest": ingest})
     with pytest.raises(StreamError, match=r"was away for too long: see that it runs, then start the job again"):
-        pipelines.ingest_topic(spark, killable.model_copy(update={"ingest": ingest}), available_now=False, watch=kill)
+        pipelines.ingest_topic(spark, each_second, available_now=False, on_batch=kill)
     start_broker(killable.kafka.bootstrap_servers, tmp_path / "broker")
     send(killable.kafka, random_events(20, 2))
     pipelines.ingest_topic(spark, killable, available_now=True)

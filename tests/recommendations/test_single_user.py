@@ -25,7 +25,7 @@ trend = st.tuples(
 lists_of_brands = st.lists(st.sampled_from([*BRANDS, "z"]), unique=True, max_size=LIMIT)
 rules = st.builds(
     RecommendationRule,
-    order=st.sampled_from(["relevance", "origin"]),
+    order=st.sampled_from(["relevance", "trend-rank"]),
     top_trends=st.integers(1, 20),
     per_user=st.integers(1, 8),
     per_brand=st.integers(1, 3),
@@ -37,7 +37,7 @@ Trend = tuple[str | None, float, float | None]
 
 
 def trends_table(rows: list[Trend]) -> pa.Table:
-    """Return trends as lambda_spark.trends gives them; product ids fall with the rank, so that ties are seen."""
+    """Return trends with falling product ids, so that ties are visible; columns as schemas.TRENDS."""
     columns = {
         "window_from": pa.array([WEEK_END - timedelta(days=7)] * len(rows), INSTANT),
         "window_to": pa.array([WEEK_END] * len(rows), INSTANT),
@@ -52,7 +52,7 @@ def trends_table(rows: list[Trend]) -> pa.Table:
 
 
 def for_all(
-    trends: pa.Table, lists: list[list[str]], met: list[tuple[int, int]], rule: RecommendationRule
+    trends: pa.Table, lists: list[list[str]], excluded: list[tuple[int, int]], rule: RecommendationRule
 ) -> list[tuple[Any, ...]]:
     """Return (user, rank, product, position) by the rule over Arrow tables."""
     seen = [
@@ -61,7 +61,7 @@ def for_all(
     ]
     users = pa.record_batch({"user_id": pa.array(range(len(lists)), pa.int64()), "brands": pa.array(seen, LISTS)})
     pairs = {
-        name: pa.array([pair[place] for pair in met], pa.int64())
+        name: pa.array([pair[place] for pair in excluded], pa.int64())
         for place, name in enumerate(("user_id", "product_id"))
     }
     found = recommend_to(users, candidates_of(trends, rule), pa.table(pairs), rule)
@@ -70,15 +70,15 @@ def for_all(
 
 
 def one_by_one(
-    trends: pa.Table, lists: list[list[str]], met: list[tuple[int, int]], rule: RecommendationRule
+    trends: pa.Table, lists: list[list[str]], excluded: list[tuple[int, int]], rule: RecommendationRule
 ) -> list[tuple[Any, ...]]:
-    """Return the same by the rule for one user."""
-    shelf = index_candidates(trends, rule, LIMIT)
+    """Return (user, rank, product, position) by the rule for a single user."""
+    index = index_candidates(trends, rule, LIMIT)
     return [
-        (user, rank, offer.product_id, offer.position)
+        (user, rank, each.product_id, each.position)
         for user, names in enumerate(lists)
-        for rank, offer in enumerate(
-            recommend_to_one(shelf, names, {p for u, p in met if u == user}, rule.per_user, rule.fallback), start=1
+        for rank, each in enumerate(
+            recommend_to_one(index, names, {p for u, p in excluded if u == user}, rule.per_user, rule.fallback), start=1
         )
     ]
 
@@ -90,18 +90,18 @@ def one_by_one(
     rules,
 )
 def test_both_forms_of_the_rule_recommend_the_same(
-    rows: list[Trend], lists: list[list[str]], met: list[tuple[int, int]], rule: RecommendationRule
+    rows: list[Trend], lists: list[list[str]], excluded: list[tuple[int, int]], rule: RecommendationRule
 ) -> None:
     trends = trends_table(rows)
-    assert one_by_one(trends, lists, met, rule) == for_all(trends, lists, met, rule)
+    assert one_by_one(trends, lists, excluded, rule) == for_all(trends, lists, excluded, rule)
 
 
 def test_fallbacks_come_after_the_own_brands_whatever_their_rank() -> None:
-    rule = RecommendationRule("origin", top_trends=9, per_user=9, per_brand=1, leave_out="none", fallback=True)
-    shelf = index_candidates(
+    rule = RecommendationRule("trend-rank", top_trends=9, per_user=9, per_brand=1, leave_out="none", fallback=True)
+    index = index_candidates(
         trends_table([("a", 5.0, 1.0), ("a", 5.0, 1.0), ("b", 5.0, 1.0), ("c", 5.0, 1.0)]), rule, LIMIT
     )
-    offers = recommend_to_one(shelf, ["b"], (), 9, True)
+    found = recommend_to_one(index, ["b"], (), 9, True)
     # By rank products 4 and 3 (of a), 2 (of b), 1 (of c); one of a brand.
-    assert [(offer.product_id, offer.position) for offer in offers] == [(2, 1), (4, None), (1, None)]
-    assert [offer.product_id for offer in recommend_to_one(shelf, ["b"], {4}, 2, True)] == [2, 3]
+    assert [(each.product_id, each.position) for each in found] == [(2, 1), (4, None), (1, None)]
+    assert [each.product_id for each in recommend_to_one(index, ["b"], {4}, 2, True)] == [2, 3]

@@ -1,4 +1,4 @@
-"""What a person reads on the terminal, and what other programs get from recommend.py."""
+"""The output on the terminal, and the JSON and CSV of recommend.py."""
 
 import csv
 import io
@@ -15,13 +15,12 @@ from rich.console import Console
 from sample_run import END, START, USER, recommendation, summary, trend, user_brands
 
 from lambda_spark.delta.event_log import Counts
-from lambda_spark.report import answers, console, words
-from lambda_spark.report.answers import print_difference
+from lambda_spark.report import answers, console, samples, words
 from lambda_spark.report.terminal import sparkline
 from lambda_spark.serving.verification import Difference
 
 
-def _printed(show, *arguments, width=120):
+def printed(show, *arguments, width=120):
     stream = io.StringIO()
     out = console.make_console(stream)
     out.width = width
@@ -30,7 +29,7 @@ def _printed(show, *arguments, width=120):
 
 
 def test_equal_counts_are_confirmed_for_each_layer():
-    text = _printed(console.print_counts, Counts(4210, 4210, 4210, 4208, {"not_nine_fields": 2}))
+    text = printed(console.print_counts, Counts(4210, 4210, 4210, 4208, {"not_nine_fields": 2}))
     assert "✓ The batch layer received all 4,210 messages sent." in text
     assert "✓ The speed layer received all 4,210 messages sent." in text
     assert "✗" not in text
@@ -39,21 +38,21 @@ def test_equal_counts_are_confirmed_for_each_layer():
 
 
 def test_counts_that_differ_are_named_with_what_to_do():
-    text = _printed(console.print_counts, Counts(100, 90, 101, 80, {"not_nine_fields": 9}))
+    text = printed(console.print_counts, Counts(100, 90, 101, 80, {"not_nine_fields": 9}))
     assert "✗ The batch layer lacks 10 messages of 100 sent: run ingest_events.py again" in text
     assert "✗ The speed layer received 1 message more than the 100 sent." in text
     assert "✗ Stored and rejected add up to 89, not to what the batch layer received." in text
 
 
-def test_a_job_shows_the_counts_it_has_and_judges_no_other():
-    text = _printed(console.print_counts, Counts(speed_received=7))
+def test_a_job_shows_only_the_counts_it_has():
+    text = printed(console.print_counts, Counts(speed_received=7))
     assert "Received by the speed layer" in text
     assert "batch" not in text
     assert "✗" not in text
 
 
 def test_every_figure_of_a_trend_is_shown_on_a_wide_terminal():
-    text = _printed(console.print_trends, [trend(1, 1004856, [21, 24, 30, 45, 60, 81, 96])], "users", 25)
+    text = printed(console.print_trends, [trend(1, 1004856, [21, 24, 30, 45, 60, 81, 96])], "users", 25)
     assert "2019-11-01 to 2019-11-08 UTC" in text
     for shown in ("1004856", "norrvik", "smartphone", "21 24 30 45 60 81 96", "+357 %", "+1.90", "+568 %", "confirmed"):
         assert shown in " ".join(text.split())
@@ -61,8 +60,8 @@ def test_every_figure_of_a_trend_is_shown_on_a_wide_terminal():
 
 
 @pytest.mark.parametrize(("count_by", "counted"), [("users", "distinct users"), ("events", "events")])
-def test_the_legend_says_of_what_the_increase_and_the_score_are(count_by, counted):
-    text = " ".join(_printed(console.print_trends, [trend(1, 5, [3, 9])], count_by, None).split())
+def test_the_legend_explains_the_increase_and_the_score(count_by, counted):
+    text = " ".join(printed(console.print_trends, [trend(1, 5, [3, 9])], count_by, None).split())
     assert "Increase: events of the last bucket against the first" in text
     assert f"logarithm of the growth of {counted} from the earlier buckets to the latest ones" in text
 
@@ -70,7 +69,7 @@ def test_the_legend_says_of_what_the_increase_and_the_score_are(count_by, counte
 @pytest.mark.parametrize("width", [80, 120, 140])
 def test_no_line_is_wider_than_the_terminal_and_the_brand_stays_readable(width):
     run = summary(trends=[trend(1, 1004856, [9_000, 12_345, 0, 0, 4, 1_234_567, 99_999], brand="hotpoint-ariston")])
-    text = _printed(console.print_summary, run, width=width)
+    text = printed(console.print_summary, run, width=width)
     assert max(map(len, text.splitlines())) <= width
     assert "hotpoint-ar" in text
 
@@ -78,24 +77,24 @@ def test_no_line_is_wider_than_the_terminal_and_the_brand_stays_readable(width):
 def test_many_buckets_become_a_short_sparkline_that_says_so():
     hours = [SimpleNamespace(bucket_at=START + timedelta(hours=hour), event_count=float(hour)) for hour in range(168)]
     row = trend(1, 1, [1, 2], bucket="hour", buckets=hours)
-    text = _printed(console.print_trends, [row], "users", 25, width=80)
+    text = printed(console.print_trends, [row], "users", 25, width=80)
     assert max(map(len, text.splitlines())) <= 80
     assert "the mean of 14 buckets of one hour, from 1 Nov 00:00 to 7 Nov 23:00" in " ".join(text.split())
 
 
-def test_a_sparkline_tells_nothing_from_little():
+def test_a_sparkline_shows_a_small_count_apart_from_none():
     assert sparkline([0, 1, 100], most_bars=24) == "▁▂█"
     assert sparkline([0, 0], most_bars=24) == "▁▁"
 
 
 def test_a_product_without_events_in_its_first_bucket_is_new():
-    text = _printed(console.print_trends, [trend(1, 5, [0, 0, 3, 9, 9, 9, 9])], "users", 25)
+    text = printed(console.print_trends, [trend(1, 5, [0, 0, 3, 9, 9, 9, 9])], "users", 25)
     assert " new " in text
     assert words.reason(recommendation(USER, 1, trend(1, 5, [0, 9]))).startswith("new in 7 days, trend no. 1")
 
 
 def test_brands_are_shown_newest_first_with_their_number():
-    text = _printed(console.print_brands, [user_brands(USER, "norrvik", "qivra", "ålma")], 50)
+    text = printed(console.print_brands, [user_brands(USER, "norrvik", "qivra", "ålma")], 50)
     assert str(USER) in text
     assert "3 of 50" in text
     assert text.index("norrvik") < text.index("qivra") < text.index("ålma")
@@ -112,7 +111,7 @@ def test_a_recommendation_says_why():
 
 def test_a_fallback_says_that_it_is_one():
     row = recommendation(USER, 2, trend(3, 5, [10, 34]), is_fallback=True, brand_position=None, brand_last_seen_at=None)
-    assert "fallback: a trend of the whole shop, not of your recent brands" in _printed(
+    assert "fallback: a trend of the whole shop, not of your recent brands" in printed(
         console.print_recommendations, [row]
     )
 
@@ -134,26 +133,26 @@ def test_how_long_ago_is_rounded_down_to_one_unit(elapsed, words_for_it):
 def test_empty_results_say_what_to_do():
     assert (
         "No product reached min_events = 25 in this range: lower it with --min-events, or ask for a longer range."
-        in (_printed(console.print_trends, [], "events", 25))
+        in (printed(console.print_trends, [], "events", 25))
     )
-    assert "reached the minimum of events in this range" in _printed(console.print_trends, [], "events", None)
-    one_user = " ".join(_printed(console.print_trends, [], "users", None).split())
+    assert "reached the minimum of events in this range" in printed(console.print_trends, [], "events", None)
+    one_user = " ".join(printed(console.print_trends, [], "users", None).split())
     assert "reached the minimum of distinct users with two users in one bucket in this range" in one_user
-    assert "run batch_brands.py or speed_stream.py" in _printed(console.print_brands, [], 50)
-    assert "set fallback = true" in _printed(console.print_recommendations, [])
+    assert "run batch_brands.py or speed_stream.py" in printed(console.print_brands, [], 50)
+    assert "set fallback = true" in printed(console.print_recommendations, [])
 
 
 @pytest.mark.parametrize("brand", ["[red]nor[/red]", "[link=x]y[/link]", "[/]"])
 def test_markup_in_a_brand_is_shown_and_not_interpreted(brand):
     product = trend(1, 1, [1, 2], brand=brand)
     run = summary(trends=[product], brands=[user_brands(77, brand)], recommendations=[recommendation(77, 1, product)])
-    assert _printed(console.print_summary, run).count(brand) >= 4
+    assert printed(console.print_summary, run).count(brand) >= 4
 
 
 def test_control_characters_of_an_event_never_reach_the_terminal():
     hostile = "a\x1b[2Jb\u202ec\r\nd"
     stages = {"received": [{"value": hostile.encode()}], "parsed": [{"brand": hostile}]}
-    text = _printed(console.print_batch, "batch 1", stages) + _printed(
+    text = printed(samples.print_batch, "batch 1", stages) + printed(
         console.print_brands, [user_brands(7, hostile)], 50
     )
     assert not any(character in text for character in "\x1b\u202e\r")
@@ -167,7 +166,7 @@ def test_a_batch_shows_its_stages_in_order_and_cuts_long_values():
         "state": [{"user_id": USER, "brands": [{"brand": "qivra", "last_seen_at": START}]}],
         "rejected": [],
     }
-    text = _printed(console.print_batch, "batch 12 · 4,210 messages", stages, width=80)
+    text = printed(samples.print_batch, "batch 12 · 4,210 messages", stages, width=80)
     assert "batch 12 · 4,210 messages" in text
     assert text.index("received") < text.index("parsed") < text.index("state") < text.index("rejected: no rows")
     assert max(map(len, text.splitlines())) <= 80
@@ -177,11 +176,11 @@ def test_a_batch_shows_its_stages_in_order_and_cuts_long_values():
 
 def test_rows_with_many_columns_stay_readable_on_a_narrow_terminal():
     event = {f"column_{number}": f"a value of {number}" for number in range(9)}
-    text = _printed(console.print_batch, "batch 1", {"parsed": [event, event]}, width=80)
+    text = printed(samples.print_batch, "batch 1", {"parsed": [event, event]}, width=80)
     assert all(f"column_{number}" in text and f"a value of {number}" in text for number in range(9))
 
 
-def test_output_that_is_no_terminal_is_plain_and_of_a_fixed_width(monkeypatch):
+def test_output_without_a_terminal_is_plain_and_of_a_fixed_width(monkeypatch):
     monkeypatch.setenv("COLUMNS", "33")
     stream = io.StringIO()
     out = console.make_console(stream)
@@ -192,17 +191,15 @@ def test_output_that_is_no_terminal_is_plain_and_of_a_fixed_width(monkeypatch):
 
 def test_a_path_is_printed_on_one_line_so_that_it_can_be_copied(tmp_path):
     long_path = tmp_path / ("x" * 200)
-    assert f"The batch result is stored in the serving layer: {long_path}\n" in _printed(
-        console.print_stored, long_path
-    )
+    assert f"The batch result is stored in the serving layer: {long_path}\n" in printed(console.print_stored, long_path)
 
 
 def test_json_and_csv_give_back_the_rows():
     rows = summary().recommendations
     for_json, for_csv = io.StringIO(), io.StringIO(newline="")
-    told = {"as_of": END, "batch_upto": None}
-    answers.write_json(rows, told, for_json)
-    answers.write_csv(rows, told, for_csv)
+    extra = {"as_of": END, "batch_upto": None}
+    answers.write_json(rows, extra, for_json)
+    answers.write_csv(rows, extra, for_csv)
     from_json = json.loads(for_json.getvalue())
     from_csv = list(csv.DictReader(io.StringIO(for_csv.getvalue(), newline="")))
     assert [item["user_id"] for item in from_json] == [USER, 77]
@@ -236,7 +233,7 @@ def test_unknown_values_and_awkward_text_survive_both_formats():
 def test_how_far_an_answer_reaches_and_whether_two_ways_agree():
     same, other = (Difference("Counts", ("stored", "computed"), 3, only) for only in (([], []), ([{"user_id": 7}], [])))
     assert words.reach(None, END) == "Batch layer up to no event; newest event seen: 2019-11-08 00:00:00 UTC."
-    shown = [_printed(print_difference, each) for each in (same, other)]
+    shown = [printed(answers.print_difference, each) for each in (same, other)]
     assert [line.strip() for line in "".join(shown).splitlines() if line.strip()] == [
         "✓ Counts: 3 rows are equal.",
         "✗ Counts: 3 rows, not all equal.",
@@ -268,7 +265,7 @@ def test_naive_times_are_local_as_pyspark_returns_them(monkeypatch):
 
 
 def test_the_console_starts_without_spark_and_without_the_chart_library():
-    code = "import sys, lambda_spark.console, lambda_spark.export; print(*sys.modules)"
+    code = "import sys, lambda_spark.report.console; print(*sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert not {"pyspark", "altair", "jinja2", "pandas"} & set(done.stdout.split())

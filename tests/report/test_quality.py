@@ -1,6 +1,7 @@
-"""The evaluations that the page shows: which file they come from, and that no file can fail a run."""
+"""The evaluations that the page shows: which file is read, and that no file makes a run fail."""
 
 import json
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from sample_run import backtest, planted_shop, summary
 
 from lambda_spark.evaluation.trend_quality import rankings
 from lambda_spark.report.html_report import render
-from lambda_spark.report.quality import DEFAULT_RANKING, Quality, read_quality
+from lambda_spark.report.quality import DEFAULT_ORDER, DEFAULT_RANKING, TREND_RANK, Quality, read_quality
 from lambda_spark.settings import PROJECT_ROOT, load_settings
 from lambda_spark.trends.score import trend_rule
 
@@ -36,7 +37,7 @@ def text_of(quality: Quality) -> str:
     return render(summary(quality=quality))
 
 
-def test_without_one_for_this_data_the_projects_own_is_shown_and_said_to_be(root: Path, docs: Path) -> None:
+def test_without_an_evaluation_of_this_data_the_projects_own_is_shown_and_named(root: Path, docs: Path) -> None:
     quality = read_quality(root, docs)
     assert list(quality.recommendations.parts) == ["Of the project"]
     assert quality.trends.parts["small"].rankings[DEFAULT_RANKING].found_at_20.trend == 13
@@ -44,7 +45,7 @@ def test_without_one_for_this_data_the_projects_own_is_shown_and_said_to_be(root
     assert quality.trends.command == f"python jobs/evaluate.py trends --output {root}/evaluation/trends.json"
 
 
-def test_one_for_this_data_comes_first(root: Path, docs: Path) -> None:
+def test_an_evaluation_of_this_data_comes_first(root: Path, docs: Path) -> None:
     write(root / "evaluation" / "recommendations.json", {"Of this shop": backtest()})
     quality = read_quality(root, docs)
     assert list(quality.recommendations.parts) == ["Of this shop"]
@@ -52,7 +53,7 @@ def test_one_for_this_data_comes_first(root: Path, docs: Path) -> None:
     assert list(quality.trends.parts) == ["small"]
 
 
-def test_without_any_the_page_says_what_measures_it(root: Path, tmp_path: Path) -> None:
+def test_without_an_evaluation_the_page_shows_the_command_for_it(root: Path, tmp_path: Path) -> None:
     shown = text_of(read_quality(root, tmp_path / "no folder"))
     assert shown.count("Not measured yet. This measures it:") == 2
     for what in ("recommendations", "trends"):
@@ -71,23 +72,25 @@ def test_without_any_the_page_says_what_measures_it(root: Path, tmp_path: Path) 
         {"small": planted_shop(planted={"trend": 20})},
     ],
 )
-def test_a_file_that_is_no_evaluation_is_named_and_fails_nothing(root: Path, docs: Path, content: Any) -> None:
+def test_a_file_that_isnt_an_evaluation_is_named_and_fails_nothing(root: Path, docs: Path, content: Any) -> None:
     for what in ("recommendations", "trends"):
         write(root / "evaluation" / f"{what}.json", content)
     quality = read_quality(root, docs)
     assert quality.recommendations.parts == quality.trends.parts == {}
-    assert f"{root}/evaluation/trends.json is no evaluation that can be shown." in text_of(quality)
+    assert f"{root}/evaluation/trends.json isn't an evaluation that can be shown." in unescape(text_of(quality))
 
 
 def test_a_file_that_is_cut_off_fails_nothing(root: Path, docs: Path) -> None:
     (docs / "evaluation-trends.json").write_text('{"small": {"weeks"')
-    assert "is no evaluation that can be shown" in read_quality(root, docs).trends.note
+    assert "isn't an evaluation that can be shown" in read_quality(root, docs).trends.note
 
 
-def test_the_projects_own_evaluations_are_there_and_have_what_the_page_calls_default(root: Path) -> None:
+def test_the_projects_own_evaluations_exist_and_have_the_default_settings(root: Path) -> None:
     quality = read_quality(root)
     assert quality.trends.parts.keys() == {"small", "large"}
     names = rankings(trend_rule(load_settings().trends)).keys()
     assert all(shop.rankings.keys() == names for shop in quality.trends.parts.values())
     assert quality.recommendations.parts
+    for part in quality.recommendations.parts.values():
+        assert {DEFAULT_ORDER, TREND_RANK} <= part.competitors.keys()
     assert (PROJECT_ROOT / "docs" / "evaluation-trends.json").stat().st_size < 10_000

@@ -23,7 +23,7 @@ from lambda_spark.report.html_report import render, write_report
 
 
 class Page(HTMLParser):
-    """The parts of a page that the tests ask for."""
+    """The parts of a page that the tests check."""
 
     def __init__(self, html):
         super().__init__()
@@ -90,7 +90,7 @@ def test_every_chart_has_its_place_and_the_library_is_inside(page):
     assert any(len(script) > 500_000 and "vegaEmbed" in script for script in page.scripts)
 
 
-def test_the_page_tells_the_run(page):
+def test_the_page_shows_the_run(page):
     for shown in (
         "2019-11-01 to 2019-11-08 UTC",
         "213,004",
@@ -113,7 +113,7 @@ def test_the_bars_of_a_trend_are_its_counts(page):
     assert page.charts["trend-1"]["data"]["values"][0]["bucket"] == "1 Nov"
 
 
-def test_dots_are_coloured_where_the_brand_led_to_a_recommendation(page):
+def test_dots_of_recommended_brands_are_coloured(page):
     dots = page.charts["brands-chart"]["data"]["values"]
     assert {dot["brand"] for dot in dots if dot["recommended"] == "yes"} == {"norrvik", "tessel & söhne"}
     assert all(dot["at"].endswith("Z") for dot in dots)
@@ -164,12 +164,12 @@ def test_an_empty_run_explains_itself():
     nothing = {"trends": [], "brands": [], "recommendations": [], "seconds": {}, "counts": Counts()}
     page = Page(render(summary(**nothing, quality=quality({}, {}))))
     assert "No product reached min_events = 25 with two users in one bucket in this range" in page.text
-    assert "No user has met a brand yet" in page.text
+    assert "No user has viewed a brand yet" in page.text
     assert "set fallback = true" in page.text
     assert page.charts == {}
 
 
-def test_products_that_are_all_new_leave_out_the_chart_of_percentages():
+def test_without_percentages_there_is_no_chart_of_them():
     page = Page(render(summary(trends=[trend(1, 1, [0, 5]), trend(2, 2, [0, 4])])))
     assert "scores-chart" not in page.charts
     assert "Score against percentage" not in page.text
@@ -190,16 +190,16 @@ def test_the_page_says_who_wins_the_backtest_and_by_how_much(page):
         "Generated months",
         "1,230 users, 6 instants",
         "By HR@20, popularity wins: it has 50.0 %, the default order 40.0 %. "
-        "That is 20 % less (95 % interval: 16 to 23 %). The origin's order has 20.0 %. "
+        "That is 20 % less (95 % interval: 16 to 23 %). The rule trend-rank has 20.0 %. "
         "“all products” has the most, 55.0 %.",
         "By NDCG@20, the default order wins: it has 0.130, popularity 0.100. "
-        "That is 30 % more (95 % interval: 20 to 40 %). The origin's order has 0.030.",
+        "That is 30 % more (95 % interval: 20 to 40 %). The rule trend-rank has 0.030.",
         "order relevance (default) 40.0 % 39.0 to 41.0 % 0.130 0.125 to 0.135",
     ):
         assert shown in page.text
 
 
-def test_an_interval_that_holds_no_difference_is_no_victory():
+def test_without_a_significant_difference_nobody_wins():
     even = {"over": "popularity", "times": [1.02, 0.95, 1.08]}
     part = backtest(lift={"order relevance": {"hit_rate": even, "ndcg": even}})
     page = Page(render(summary(quality=quality({"Shop": part}))))
@@ -213,7 +213,7 @@ def test_dots_of_the_backtest_are_sorted_with_their_intervals(page):
         ("all products", 0.55),
         ("popularity", 0.5),
         ("order relevance (default)", 0.4),
-        ("order origin", 0.2),
+        ("trend-rank", 0.2),
     ]
     assert all(dot["low"] == pytest.approx(dot["value"] - 0.01) for dot in dots)
     assert all(dot["high"] == pytest.approx(dot["value"] + 0.01) for dot in dots)
@@ -221,7 +221,7 @@ def test_dots_of_the_backtest_are_sorted_with_their_intervals(page):
     assert chart_values(page.charts["backtest-1-ndcg"])[0]["label"] == "order relevance (default) 0.130"
 
 
-def test_planted_stands_against_found(page):
+def test_planted_products_are_compared_with_found_ones(page):
     for shown in (
         "13.0 of the first 20 places of the default ranking hold a planted trend, 7.0 do not. "
         "Of the 20 planted trends 7.0 are missed there, and 3.0 by the first 100 places.",
@@ -269,24 +269,24 @@ def test_text_keeps_its_contrast_in_light_and_dark(page):
     for theme in themes:
         colours = dict(re.findall(r"--(\w+): (#\w{6})", theme))
         for text in ("ink", "soft", "accent", "bad"):
-            assert _contrast(colours[text], colours["paper"]) >= 4.5
-        assert _contrast(colours["muted"], colours["paper"]) >= 3
+            assert contrast(colours[text], colours["paper"]) >= 4.5
+        assert contrast(colours["muted"], colours["paper"]) >= 3
         for text, bar in (("paper", "accent"), ("paper", "soft"), ("dark", "muted"), ("ink", "pale"), ("ink", "line")):
-            assert _contrast(colours[text], colours[bar]) >= 4.5
+            assert contrast(colours[text], colours[bar]) >= 4.5
 
 
-def _contrast(one, other):
-    bright, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
+def contrast(one, other):
+    bright, dark = sorted((luminance(one), luminance(other)), reverse=True)
     return (bright + 0.05) / (dark + 0.05)
 
 
-def _luminance(colour):
+def luminance(colour):
     parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def test_naive_times_of_pyspark_are_told_in_utc():
+def test_naive_times_of_pyspark_are_shown_in_utc():
     local = END.astimezone().replace(tzinfo=None)
     page = Page(render(summary(window_to=local)))
     assert "2019-11-01 to 2019-11-08 UTC" in page.text

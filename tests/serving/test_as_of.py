@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 
 from lambda_spark import pipelines
 from lambda_spark.delta import tables
-from lambda_spark.delta.tables import LIVE_ACTIVITY, RECENT_BRANDS, RECOMMENDATIONS
+from lambda_spark.delta.tables import RECENT_BRANDS, RECOMMENDATIONS
 from lambda_spark.errors import NotComputedError, TimeRangeError
 from lambda_spark.settings import Settings
 from lambda_spark.time_ranges import TimeRange
@@ -71,7 +71,7 @@ def test_the_same_question_gives_the_same_rows_and_another_moment_others(spark: 
         answer = pipelines.recommend(spark, shop, RANGE, as_of=as_of)
         answers.append(rows_of(shop, RANGE))
     assert answers[0] == answers[2] != answers[1]
-    assert answer.request.notes[0].startswith("Answered as of 2020-03-05T13:00:00")
+    assert answer.query.request.notes[0].startswith("Answered as of 2020-03-05T13:00:00")
 
 
 def test_late_and_later_events_change_no_answer_as_of_a_moment_before_them(
@@ -90,10 +90,10 @@ def test_without_a_range_the_last_complete_days_that_were_known_are_answered(
     spark: SparkSession, shop: Settings
 ) -> None:
     answer = pipelines.recommend(spark, shop, as_of=at(8, 12))
-    assert answer.request.range == TimeRange(at(1), at(8))
+    assert answer.query.request.range == TimeRange(at(1), at(8))
     # The fourth's last hour has events of 23:30, which nobody knows at 23:00.
-    assert pipelines.recommend(spark, shop, as_of=at(4, 23)).request.range == TimeRange(at(1), at(4))
-    assert pipelines.recommend(spark, shop, as_of=at(5)).request.range == TimeRange(at(1), at(5))
+    assert pipelines.recommend(spark, shop, as_of=at(4, 23)).query.request.range == TimeRange(at(1), at(4))
+    assert pipelines.recommend(spark, shop, as_of=at(5)).query.request.range == TimeRange(at(1), at(5))
 
 
 def test_a_moment_before_all_events_is_an_error(spark: SparkSession, shop: Settings) -> None:
@@ -102,8 +102,8 @@ def test_a_moment_before_all_events_is_an_error(spark: SparkSession, shop: Setti
 
 
 @pytest.fixture(scope="module")
-def both_layers(spark: SparkSession, new_run: NewSettings) -> Settings:
-    """Return a shop whose batch views end with the sixth day, and whose stream is ahead of ingest."""
+def stream_ahead(spark: SparkSession, new_run: NewSettings) -> Settings:
+    """Return a shop whose batch views end with the sixth day, its master dataset with the seventh, its stream later."""
     settings = new_run(partitions=2, **SECTIONS)
     send(settings.kafka, [row for row in EVENTS if row["event_time"] < "2020-03-07"])
     pipelines.ingest_topic(spark, settings, available_now=True)
@@ -116,30 +116,47 @@ def both_layers(spark: SparkSession, new_run: NewSettings) -> Settings:
     return settings
 
 
+def copy_of(settings: Settings, folder: Path) -> Settings:
+    shutil.copytree(settings.data_root, folder / "data")
+    return settings.model_copy(update={"data_root": str(folder / "data")})
+
+
 @pytest.mark.parametrize("as_of", [None, at(8, 20), at(7, 10)])
 def test_the_realtime_answer_is_the_one_from_events_alone(
-    spark: SparkSession, both_layers: Settings, shop: Settings, as_of: datetime | None
+    spark: SparkSession, stream_ahead: Settings, shop: Settings, tmp_path: Path, as_of: datetime | None
 ) -> None:
-    asked = TimeRange(at(2), at(9))
-    for settings in (both_layers, shop):
+    both, asked = copy_of(stream_ahead, tmp_path), TimeRange(at(2), at(9))
+    pipelines.ingest_topic(spark, both, available_now=True)
+    for settings in (both, shop):
         answer = pipelines.recommend(spark, settings, asked, as_of=as_of)
         assert answer.upto.seen_upto == datetime(2020, 3, 8, 23, 30, tzinfo=timezone.utc)
-    assert rows_of(both_layers, asked) == rows_of(shop, asked)
+    assert answer.query.is_from_views == (as_of is None)
+    assert rows_of(both, asked) == rows_of(shop, asked)
     assert rows_of(shop, asked)
 
 
-def test_a_stored_answer_is_verified_from_events_alone(
-    spark: SparkSession, both_layers: Settings, tmp_path: Path
+def test_a_stream_ahead_of_ingest_shows_its_brands_at_once_and_the_counts_once_they_are_stored(
+    spark: SparkSession, stream_ahead: Settings, tmp_path: Path
 ) -> None:
-    settings = both_layers.model_copy(update={"data_root": str(tmp_path / "data")})
-    shutil.copytree(both_layers.data_root, settings.data_root)
-    asked = TimeRange(at(2), at(9))
+    settings, asked = copy_of(stream_ahead, tmp_path), TimeRange(at(2), at(9))
+    answer = pipelines.recommend(spark, settings, asked)
+    assert answer.query.is_from_views
+    assert answer.upto.batch_upto < answer.upto.seen_upto == datetime(2020, 3, 8, 23, 30, tzinfo=timezone.utc)
+    seen = DeltaTable(tables.path_of(settings.data_root, RECOMMENDATIONS)).to_pyarrow_table()["brand_last_seen_at"]
+    assert max(seen.to_pylist()) > answer.upto.batch_upto
+
+
+def test_a_stored_answer_is_verified_from_events_alone(
+    spark: SparkSession, stream_ahead: Settings, tmp_path: Path
+) -> None:
+    settings, asked = copy_of(stream_ahead, tmp_path), TimeRange(at(2), at(9))
+    pipelines.recommend(spark, settings, asked)
     for named in ((), (2, 3)):
-        pipelines.recommend(spark, settings, asked, named)
-        with pytest.raises(NotComputedError, match=r"not in `events`|are in `events` yet: run jobs/ingest_events\.py"):
+        with pytest.raises(NotComputedError, match=r"Ingest is behind the speed layer.*run jobs/ingest_events\.py"):
             pipelines.verify(spark, settings, asked, named)
     pipelines.ingest_topic(spark, settings, available_now=True)
-    for view in (LIVE_ACTIVITY, RECENT_BRANDS, tables.USER_BRANDS, tables.PRODUCT_ACTIVITY, tables.TRENDS):
+    assert pipelines.verify(spark, settings, asked, (2, 3)).is_none
+    for view in (RECENT_BRANDS, tables.USER_BRANDS, tables.PRODUCT_ACTIVITY, tables.TRENDS):
         shutil.rmtree(tables.path_of(settings.data_root, view), ignore_errors=True)
     difference = pipelines.verify(spark, settings, asked)
     assert difference.is_none
@@ -149,6 +166,21 @@ def test_a_stored_answer_is_verified_from_events_alone(
     difference = pipelines.verify(spark, settings, asked)
     assert not difference.is_none
     assert [[(row["user_id"], row["rank"]) for row in rows] for rows in difference.only] == [[(3, 7)], [(3, 1)]]
+
+
+def test_an_answer_for_named_users_is_that_of_all_users_and_is_not_stored(spark: SparkSession, shop: Settings) -> None:
+    pipelines.recommend(spark, shop, RANGE)
+    stored, version = rows_of(shop, RANGE), tables.version_of(shop.data_root, RECOMMENDATIONS)
+    answer = pipelines.recommend(spark, shop, RANGE, (3, 2))
+    assert tables.version_of(shop.data_root, RECOMMENDATIONS) == version
+    assert answer.rows
+    assert {row.user_id for row in answer.rows} == {2, 3}
+    assert {(row.user_id, row.rank, row.product_id) for row in answer.rows} == {
+        (row["user_id"], row["rank"], row["product_id"])
+        for row in DeltaTable(tables.path_of(shop.data_root, RECOMMENDATIONS)).to_pyarrow_table().to_pylist()
+        if row["user_id"] in (2, 3) and row["window_from"] == RANGE.start and row["window_to"] == RANGE.end
+    }
+    assert rows_of(shop, RANGE) == stored
 
 
 def test_what_is_not_stored_cannot_be_verified(spark: SparkSession, shop: Settings) -> None:

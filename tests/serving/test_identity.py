@@ -21,15 +21,17 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lambda_spark import pipelines
-from lambda_spark.batch.user_brands import brand_lists
+from lambda_spark.batch.user_brands import brand_lists, merge_brand_lists
 from lambda_spark.delta import commits, event_log
+from lambda_spark.delta.file_tasks import EventSlice
 from lambda_spark.delta.tables import EVENTS, RECENT_BRANDS, USER_BRANDS
-from lambda_spark.history.merging import merge_brand_lists
 from lambda_spark.replay.replay import replay
 from lambda_spark.serving import histories
-from lambda_spark.serving.snapshot import open_live
+from lambda_spark.serving.snapshot import open_realtime_view
+from lambda_spark.settings import BrandSettings
 
 LIMIT = 50
+BRANDS = BrandSettings(event_types=(), limit=LIMIT)
 UNSORTED = "rees46-electronics-unsorted-raw.csv"
 FILES = (
     "rees46-electronics-26days.csv",
@@ -89,11 +91,11 @@ def lists(spark: SparkSession, new_run: NewSettings, tmp_path_factory: pytest.Te
     first_half = stored_lists(root, USER_BRANDS)
     pipelines.ingest_topic(spark, settings, available_now=True)
     log, events = commits.read(spark, root, RECENT_BRANDS), commits.read(spark, root, EVENTS)
-    merged = histories.merged_views(spark, root, LIMIT, open_live(root))
+    merged = histories.merged_views(spark, root, LIMIT, open_realtime_view(root))
     found = lists_by_way(
         {
             "stream, its rows merged": merge_brand_lists([log], LIMIT),
-            "recomputed from events": brand_lists(spark, event_log.event_files(root), LIMIT),
+            "recomputed from events": brand_lists(spark, [EventSlice(event_log.event_files(root))], BRANDS),
             "user_brands of the first half, and the stream": merged,
             "events up to some offset, and from there on": merged_parts(folder, events, "source_offset < 9000"),
             "events of a partition, and of the other": merged_parts(folder, events, "source_partition = 0"),
@@ -117,7 +119,7 @@ def merged_parts(folder: Path, events: DataFrame, condition: str) -> DataFrame:
     """Merge the lists of events that meet a condition with the lists of those that do not."""
     parts = events.where(condition), events.where(f"NOT ({condition})")
     files = [event_file(folder / f"{condition} {number}.parquet", part) for number, part in enumerate(parts)]
-    return merge_brand_lists([brand_lists(events.sparkSession, [file], LIMIT) for file in files], LIMIT)
+    return merge_brand_lists([brand_lists(events.sparkSession, [EventSlice([file])], BRANDS) for file in files], LIMIT)
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -13,8 +13,8 @@ from lambda_spark import pipelines
 from lambda_spark.delta import commits, tables
 from lambda_spark.delta.tables import PRODUCT_ACTIVITY, RECENT_BRANDS, USER_BRANDS
 from lambda_spark.errors import NotComputedError
-from lambda_spark.serving import rebuild, verification
-from lambda_spark.serving.verification import read_result
+from lambda_spark.serving import verification
+from lambda_spark.serving.identity_result import read_identity_result
 from lambda_spark.settings import PROJECT_ROOT, Settings
 
 SECTIONS = {
@@ -27,11 +27,14 @@ VIEWS = (PRODUCT_ACTIVITY, tables.TRENDS, USER_BRANDS, tables.RECOMMENDATIONS)
 
 @pytest.fixture(scope="module")
 def shop(spark: SparkSession, new_run: NewSettings) -> Settings:
-    """Return a shop in which all layers have run, and the stream has gone on since."""
+    """Return a shop in which all layers have run, both streams since, and the speed layer once more."""
     settings = new_run(partitions=2, **SECTIONS)
     send(settings.kafka, random_events(90, 1))
     run_all_jobs(spark, settings)
     send(settings.kafka, random_events(60, 2))
+    pipelines.ingest_topic(spark, settings, available_now=True)
+    pipelines.speed_stream(spark, settings, available_now=True)
+    send(settings.kafka, random_events(30, 3))
     pipelines.speed_stream(spark, settings, available_now=True)
     return settings
 
@@ -70,7 +73,7 @@ def test_make_identity_exits_with_1_where_a_view_is_wrong(run: Settings) -> None
     with pytest.raises(AssertionError, match=said):
         run_job(command, run, PROJECT_ROOT)
     # Kept for the page.
-    result = read_result(run.local_root)
+    result = read_identity_result(run.local_root)
     assert not result["agrees"]
     assert [part["differences"] > 0 for part in result["parts"]] == [True, False]
 
@@ -89,7 +92,7 @@ def test_a_rebuild_gives_the_same_views_and_mends_wrong_ones(spark: SparkSession
     )
     DeltaTable(tables.path_of(run.data_root, USER_BRANDS)).delete("user_id = 4")
     DeltaTable(tables.path_of(run.data_root, tables.TRENDS)).delete("rank = 1")
-    assert all(difference.is_none for difference in rebuild.rebuild(spark, run))
+    assert all(difference.is_none for difference in pipelines.rebuild(spark, run))
     assert all_tables(run.data_root) == before
 
 
@@ -102,9 +105,9 @@ def test_a_rebuild_works_while_the_stream_runs_and_the_stream_goes_on_from_its_o
 
     def rebuild_between(*_: object) -> None:
         if not found:
-            found.extend(rebuild.rebuild(spark.newSession(), run))
+            found.extend(pipelines.rebuild(spark.newSession(), run))
 
-    received = pipelines.speed_stream(spark, run, available_now=True, watch=rebuild_between)
+    received = pipelines.speed_stream(spark, run, available_now=True, on_batch=rebuild_between)
     assert received == 120
     assert len(found) == 2
     assert all(difference.is_none for difference in found)
@@ -118,7 +121,7 @@ def test_nothing_is_replaced_where_the_new_views_and_the_realtime_view_differ(
     log = DeltaTable(tables.path_of(run.data_root, RECENT_BRANDS))
     log.update(updates={"user_id": "user_id + 100"}, predicate="user_id = 4")
     before = versions(run.data_root)
-    found = rebuild.rebuild(spark, run)
+    found = pipelines.rebuild(spark, run)
     assert not all(difference.is_none for difference in found)
     assert versions(run.data_root) == before
 
@@ -127,18 +130,19 @@ def test_nothing_is_replaced_where_the_new_views_and_the_realtime_view_differ(
 def test_a_rebuild_that_dies_leaves_whole_views_and_the_next_one_all_of_them(
     spark: SparkSession, run: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    run_batch_jobs(spark, run)
     whole = {view.name: contents(run.data_root, view) for view in VIEWS}
-    swap_in, done = commits.commit_staged, []
+    commit, done = commits.commit_staged, []
 
     def die(*arguments: object) -> None:
         if len(done) == 2:
             raise OSError("pulled the plug")
-        swap_in(*arguments)
+        commit(*arguments)
         done.append(arguments)
 
-    monkeypatch.setattr(commits, "swap_in", die)
+    monkeypatch.setattr(commits, "commit_staged", die)
     with pytest.raises(OSError, match="pulled the plug"):
-        rebuild.rebuild(spark, run)
+        pipelines.rebuild(spark, run)
     assert {view.name: contents(run.data_root, view) for view in VIEWS} == whole
     monkeypatch.undo()
     assert is_same(spark, run)
@@ -148,5 +152,5 @@ def test_the_views_may_all_be_gone(spark: SparkSession, run: Settings) -> None:
     pipelines.ingest_topic(spark, run, available_now=True)
     for view in (PRODUCT_ACTIVITY, tables.TRENDS, USER_BRANDS):
         shutil.rmtree(tables.path_of(run.data_root, view))
-    rebuild.rebuild(spark, run)
+    pipelines.rebuild(spark, run)
     assert is_same(spark, run)

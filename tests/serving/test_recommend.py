@@ -27,8 +27,8 @@ from lambda_spark import pipelines
 from lambda_spark.delta import tables
 from lambda_spark.delta.tables import RECOMMENDATIONS, TRENDS
 from lambda_spark.errors import NotComputedError, TimeRangeError, UnknownUserError
-from lambda_spark.report import answers
 from lambda_spark.serving import histories, recommender
+from lambda_spark.serving.snapshot import open_snapshot
 from lambda_spark.settings import Settings
 from lambda_spark.time_ranges import TimeRange
 
@@ -36,7 +36,7 @@ from lambda_spark.time_ranges import TimeRange
 SECTIONS = {
     "brands": {"limit": 3},
     "trends": {"min_events": 1, "smoothing": 1.0},
-    "recommendations": {"order": "origin"},
+    "recommendations": {"order": "trend-rank"},
 }
 EVENTS = [
     *shop_days(range(1, 11)),
@@ -60,7 +60,7 @@ def shop(spark: SparkSession, new_settings: NewSettings, tmp_path_factory: pytes
     pipelines.recommend(spark, settings)
     return SimpleNamespace(
         settings=settings,
-        answer=answer.request,
+        answer=answer.query.request,
         on_the_fly=on_the_fly,
         has_trends=has_trends,
         stored=contents(root, RECOMMENDATIONS),
@@ -147,18 +147,6 @@ def test_a_past_range_takes_the_brands_as_they_stood_at_its_end(spark: SparkSess
     assert default <= contents(shop.settings.data_root, RECOMMENDATIONS)
 
 
-def test_named_users_get_new_rows_and_others_keep_theirs(spark: SparkSession, shop: SimpleNamespace) -> None:
-    range_, one_each = shop.answer.range, shop.settings.recommendations.model_copy(update={"per_user": 1})
-    others = [row for row in stored(shop.settings, range_) if row["user_id"] not in (2, 3)]
-    settings = shop.settings.model_copy(update={"recommendations": one_each})
-    answer = pipelines.recommend(spark, settings, users=[3, 2])
-    rows = answers.first_recommendations(settings.data_root, answer, 5, "user_id")
-    assert [(row.user_id, row.rank) for row in rows] == [(2, 1), (3, 1)]
-    found = stored(settings, range_)
-    assert len(found) == len(others) + 2
-    assert Counter(map(str, others)) <= Counter(map(str, found))
-
-
 def test_an_unknown_user_is_named(spark: SparkSession, shop: SimpleNamespace) -> None:
     with pytest.raises(UnknownUserError, match=r"No event names the user 77, 99: choose one that `events` holds"):
         pipelines.recommend(spark, shop.settings, users=[77, 2, 99])
@@ -177,11 +165,9 @@ def test_views_that_lag_are_told_and_the_answer_is_whole_all_the_same(
     pipelines.ingest_files(spark, shop.settings, [write_events(tmp_path / "late.csv", late + later)])
     for end, rows in ((11, EVENTS + late), (13, EVENTS + late + later)):
         range_ = TimeRange(PAST.start, datetime(2020, 3, end, tzinfo=timezone.utc))
-        question = recommender.plan_query(
-            shop.settings, recommender.open_snapshot(shop.settings.data_root), range_, None, ()
-        )
-        assert any("run jobs/batch_brands.py" in note for note in question.request.notes) == (end == 13)
-        assert lists_of(recommender.known_brands(spark, shop.settings, question)) == expected_lists(rows, limit=3)
+        query = recommender.plan_query(shop.settings, open_snapshot(shop.settings.data_root), range_, None, ())
+        assert any("run jobs/batch_brands.py" in note for note in query.request.notes) == (end == 13)
+        assert lists_of(recommender.present_brands(spark, shop.settings, query)) == expected_lists(rows, limit=3)
 
 
 def test_where_no_view_knows_brands_the_jobs_that_do_are_named(spark: SparkSession, tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from lambda_spark import pipelines
 from lambda_spark.delta import commits
 from lambda_spark.delta.tables import (
     EVENTS,
-    LIVE_ACTIVITY,
     PRODUCT_ACTIVITY,
     RECENT_BRANDS,
     RECOMMENDATIONS,
@@ -47,7 +46,7 @@ COMMANDS = (
     "jobs/recommend.py",
 )
 MASTER_DATASET = [REJECTED_EVENTS, EVENTS]
-VIEWS = [LIVE_ACTIVITY, RECENT_BRANDS, PRODUCT_ACTIVITY, TRENDS, USER_BRANDS, RECOMMENDATIONS]
+VIEWS = [RECENT_BRANDS, PRODUCT_ACTIVITY, TRENDS, USER_BRANDS, RECOMMENDATIONS]
 Shops = tuple[Settings, Settings]
 
 

@@ -12,13 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import Row
 from pyspark.sql.streaming import TwsTester
-from test_sightings import NASTY, Lists, lists_of, table_of
+from sighting_tables import NASTY, Lists, lists_of, table_of
 
-from lambda_spark.history import combining, merging
-from lambda_spark.history.combining import combiner
+from lambda_spark.history import merging
 from lambda_spark.speed import state
-from lambda_spark.speed.micro_batches import view_maker
-from lambda_spark.speed.state import RecentBrands
+from lambda_spark.speed.micro_batches import view_rows
+from lambda_spark.speed.state import RecentBrands, combiner
 
 LIMIT = 50
 
@@ -206,10 +205,10 @@ def test_shards_have_a_state_of_their_own(shard: TwsTester) -> None:
 
 def test_nasty_names_pass_through_combiner_state_and_output(shard: TwsTester) -> None:
     nasty = [name for name in NASTY if name.strip()]
-    [row, _] = combiner(1, ())(iter([kafka_rows([message(1, name, 5) for name in nasty])]))
+    [row] = combiner(1, ())(iter([kafka_rows([message(1, name, 5) for name in nasty])]))
     for _ in range(2):  # once into an empty state, once out of it
         [answer] = shard.test(0, [Row(shard=0, packed=packed) for packed in row["packed"].to_pylist()])
-    [[_, output]] = view_maker(0, "shop", {}, {})(iter([packed_rows({0: answer.packed})]))
+    [[output]] = view_rows(0, "shop", {})(iter([packed_rows({0: answer.packed})]))
     [user] = output.to_pylist()
     assert user["user_id"] == 1
     assert user["brands"] == [
@@ -231,7 +230,7 @@ def test_what_the_batch_view_covers_leaves_the_state_and_what_came_later_stays(
 def test_the_output_has_one_row_per_user_and_none_for_an_empty_batch() -> None:
     packed = [merging.pack(table_of(users)) for users in ({1: {"apple": 5}, -2: {"sony": 7, "lg": -3}}, {3: {"lg": 0}})]
     batches = [packed_rows(dict(enumerate(packed))), packed_rows({})]
-    [_, full], [_, empty] = view_maker(7, "shop", {1: 9}, {})(iter(batches))
+    [full], [empty] = view_rows(7, "shop", {1: 9})(iter(batches))
     told = {name: full[name].to_pylist() for name in ("batch_id", "source_topic", "source_offsets")}
     assert told == {"batch_id": [7] * 3, "source_topic": ["shop"] * 3, "source_offsets": [[(1, 9)]] * 3}
     full = full.select(["user_id", "brands"])
@@ -249,21 +248,3 @@ def test_the_output_has_one_row_per_user_and_none_for_an_empty_batch() -> None:
     ]
     assert empty.num_rows == 0
     assert empty.select(["user_id", "brands"]).schema == full.schema
-
-
-def test_events_pass_the_state_as_they_are_and_become_rows_of_the_live_view(shard: TwsTester) -> None:
-    values = [message(1, " Apple", 5, product_id="7"), b"no event", message(2, None, 6, "collect", product_id="8")]
-    [_, events] = combiner(1, ("view",))(iter([kafka_rows(values)]))
-    [key] = events["shard"].to_pylist()
-    assert combining.is_live(key)
-    [answer] = shard.test(key, [Row(shard=key, packed=events["packed"][0].as_py())])
-    rows = [packed_rows({key: answer.packed})]
-    [[live, lists]] = view_maker(3, "shop-events", {0: 3}, {})(iter(rows))
-    columns = ("product_id", "user_id", "event_type", "brand", "source_partition", "source_offset", "batch_id")
-    assert [tuple(row[name] for name in columns) for row in live.to_pylist()] == [
-        (7, 1, "view", " Apple", 0, 0, 3),
-        (8, 2, "collect", None, 0, 2, 3),
-    ]
-    assert len(lists) == 0
-    [[uncovered, _]] = view_maker(3, "shop-events", {0: 3}, {0: 1, 1: 9})(iter(rows))
-    assert uncovered["source_offset"].to_pylist() == [2]

@@ -60,7 +60,7 @@ def test_of_two_streams_on_a_checkpoint_the_second_refuses(spark: SparkSession, 
             pipelines.speed_stream(spark, settings, available_now=True)
         refused.append(True)
 
-    pipelines.speed_stream(spark, settings, available_now=True, watch=start_another)
+    pipelines.speed_stream(spark, settings, available_now=True, on_batch=start_another)
     assert refused == [True]
 
 
@@ -75,7 +75,7 @@ def test_what_spark_says_of_another_stream_is_the_same_sentence(spark: SparkSess
         (commits / "0").write_text("v1\n{}")
 
     with pytest.raises(StreamError, match=r"Another stream runs on the checkpoint"):
-        pipelines.ingest_topic(spark, settings, available_now=True, watch=complete_the_batch)
+        pipelines.ingest_topic(spark, settings, available_now=True, on_batch=complete_the_batch)
 
 
 @pytest.mark.fault("a checkpoint of another topic or partition count")
@@ -167,7 +167,7 @@ def test_messages_that_are_lost_while_a_stream_runs_end_it(spark: SparkSession, 
         delete_messages(settings.kafka, partitions=1)
 
     with pytest.raises(StreamError, match=r"has lost messages .*--on-data-loss continue"):
-        pipelines.ingest_topic(spark, settings, available_now=False, watch=lose)
+        pipelines.ingest_topic(spark, settings, available_now=False, on_batch=lose)
 
 
 @pytest.mark.fault("a checkpoint truncated or deleted")

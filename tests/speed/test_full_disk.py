@@ -12,7 +12,7 @@ from helpers import NewSettings, contents, environment_of, random_events, send
 from pyspark.sql import SparkSession
 
 from lambda_spark import pipelines
-from lambda_spark.delta.tables import EVENTS, LIVE_ACTIVITY, RECENT_BRANDS, REJECTED_EVENTS
+from lambda_spark.delta.tables import EVENTS, RECENT_BRANDS, REJECTED_EVENTS
 from lambda_spark.settings import PROJECT_ROOT, Settings
 from lambda_spark.speed.checkpoints import ingest_checkpoint, received_count, speed_checkpoint
 
@@ -39,7 +39,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 def all_rows(settings: Settings) -> dict[str, Counter[str]]:
     leave_out = {REJECTED_EVENTS: ["rejected_at"]}
-    tables = (EVENTS, REJECTED_EVENTS, LIVE_ACTIVITY, RECENT_BRANDS)
+    tables = (EVENTS, REJECTED_EVENTS, RECENT_BRANDS)
     return {table.name: contents(settings.data_root, table, leave_out.get(table, ())) for table in tables}
 
 

@@ -15,8 +15,9 @@ from lambda_spark.delta.tables import RECENT_BRANDS, USER_BRANDS
 from lambda_spark.history.merging import unpack
 from lambda_spark.schemas import Offsets
 from lambda_spark.serving import histories, recommender
-from lambda_spark.serving.snapshot import known_events, open_live
+from lambda_spark.serving.snapshot import open_realtime_view, open_snapshot
 from lambda_spark.settings import BrandSettings, Settings
+from lambda_spark.speed import micro_batches
 from lambda_spark.speed.checkpoints import speed_checkpoint
 from lambda_spark.speed.state import COVERED
 
@@ -31,14 +32,12 @@ def run(new_run: NewSettings) -> Settings:
 
 
 def present(spark: SparkSession, settings: Settings) -> Lists:
-    return lists_of(histories.merged_views(spark, settings.data_root, LIMIT, open_live(settings.data_root)))
+    return lists_of(histories.merged_views(spark, settings.data_root, LIMIT, open_realtime_view(settings.data_root)))
 
 
 def is_whole(settings: Settings) -> bool:
     """Say whether the views of brands hold all that is known."""
-    live = open_live(settings.data_root)
-    known = known_events(settings.data_root, live)
-    return histories.views_cover(settings.data_root, settings.brands, live, known)
+    return histories.views_cover(settings.data_root, settings.brands, open_snapshot(settings.data_root))
 
 
 def state(spark: SparkSession, settings: Settings) -> list[dict[str, int]]:
@@ -50,9 +49,8 @@ def state(spark: SparkSession, settings: Settings) -> list[dict[str, int]]:
 
 def everybody(spark: SparkSession, settings: Settings) -> Lists:
     """Return the brands that an answer of today is given from."""
-    knowledge = recommender.open_snapshot(settings.data_root)
-    question = recommender.plan_query(settings, knowledge, None, NOW, ())
-    return lists_of(recommender.known_brands(spark, settings, question))
+    query = recommender.plan_query(settings, open_snapshot(settings.data_root), None, NOW, ())
+    return lists_of(recommender.present_brands(spark, settings, query))
 
 
 def batch_layer(spark: SparkSession, settings: Settings) -> None:
@@ -66,7 +64,7 @@ def test_what_the_batch_view_covers_is_dropped_and_nobody_loses_a_brand(spark: S
     send(run.kafka, parts[0])
     pipelines.speed_stream(spark, run, available_now=True)
     batch_layer(spark, run)
-    covered = coverage.covered_offsets(root, topic, run.brands)[RECENT_BRANDS.name]
+    covered = coverage.covered_offsets(root, topic, run.brands)
     assert sum(covered.values()) == 60
 
     send(run.kafka, parts[1])
@@ -100,14 +98,14 @@ def test_a_failure_while_the_log_is_dropped_changes_nothing_in_the_end(
     pipelines.speed_stream(spark, settings, available_now=True)
     batch_layer(spark, settings)
     send(settings.kafka, parts[1])
-    drop = state._drop_from_log
+    drop = micro_batches._drop_from_log
 
     def fail(*arguments: object) -> None:
         if is_dropped:
             drop(*arguments)  # type: ignore[arg-type]
         raise OSError("pulled the plug")
 
-    monkeypatch.setattr(state, "_drop_from_log", fail)
+    monkeypatch.setattr(micro_batches, "_drop_from_log", fail)
     with pytest.raises(StreamingQueryException, match="pulled the plug"):
         pipelines.speed_stream(spark, settings, available_now=True)
     assert set(present(spark, settings)) <= set(expected_lists(parts[0] + parts[1], LIMIT))
@@ -119,7 +117,7 @@ def test_a_failure_while_the_log_is_dropped_changes_nothing_in_the_end(
 
 def test_a_batch_view_of_another_topic_or_rule_covers_nothing(run: Settings) -> None:
     def covered(topic: str, brands: BrandSettings) -> Offsets:
-        return coverage.covered_offsets(run.data_root, topic, brands)[RECENT_BRANDS.name]
+        return coverage.covered_offsets(run.data_root, topic, brands)
 
     assert covered(run.kafka.topic, run.brands)
     assert covered("another", run.brands) == {}
@@ -133,7 +131,7 @@ def test_where_a_batch_view_is_lost_the_brands_come_from_the_events_and_it_is_to
     before = everybody(spark, run)
     shutil.rmtree(tables.path_of(run.data_root, USER_BRANDS))
     assert not is_whole(run)
-    assert "run jobs/batch_brands.py" in pipelines.recommend(spark, run, as_of=NOW).request.notes[-1]
+    assert "run jobs/batch_brands.py" in pipelines.recommend(spark, run, as_of=NOW).query.request.notes[-1]
     assert everybody(spark, run) == before
     pipelines.batch_brands(spark, run)
     assert is_whole(run)

@@ -134,7 +134,7 @@ def test_ingest_runs_until_sigterm_and_loses_nothing(
         if batch_id == 0:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    first = pipelines.ingest_topic(spark, settings, available_now=False, watch=stop)
+    first = pipelines.ingest_topic(spark, settings, available_now=False, on_batch=stop)
     second = pipelines.ingest_topic(spark, settings, available_now=True)
     assert first.batch_received + second.batch_received == 99
     assert first.stored + second.stored == 80

@@ -14,11 +14,11 @@ from pyspark.sql import SparkSession
 
 from lambda_spark import pipelines
 from lambda_spark.delta import commits, coverage, event_log, tables
-from lambda_spark.delta.tables import EVENTS, LIVE_ACTIVITY, RECENT_BRANDS, REJECTED_EVENTS, Table
+from lambda_spark.delta.tables import EVENTS, RECENT_BRANDS, REJECTED_EVENTS, Table
 from lambda_spark.errors import NotComputedError, StreamError
 from lambda_spark.schemas import Offsets
 from lambda_spark.serving import histories, verification
-from lambda_spark.serving.snapshot import open_live
+from lambda_spark.serving.snapshot import open_realtime_view
 from lambda_spark.settings import KafkaSettings, Settings
 from lambda_spark.speed import checkpoints as speed_checkpoints
 from lambda_spark.speed.checkpoints import ingest_checkpoint, received_count, speed_checkpoint
@@ -99,7 +99,7 @@ def is_same(spark: SparkSession, settings: Settings) -> bool:
 
 
 def brands_of_users(spark: SparkSession, settings: Settings) -> object:
-    live = open_live(settings.data_root)
+    live = open_realtime_view(settings.data_root)
     return lists_of(histories.merged_views(spark, settings.data_root, settings.brands.limit, live))
 
 
@@ -135,8 +135,7 @@ def test_the_speed_layer_goes_on_with_nothing_lost(spark: SparkSession, run: Run
 
 @pytest.mark.long
 def test_the_realtime_views_may_be_gone_too(spark: SparkSession, run: Run) -> None:
-    for view in (RECENT_BRANDS, LIVE_ACTIVITY):
-        shutil.rmtree(tables.path_of(run.settings.data_root, view))
+    shutil.rmtree(tables.path_of(run.settings.data_root, RECENT_BRANDS))
     # What ingest has not stored is read again.
     run.send(7)
     received = pipelines.speed_stream(spark, run.settings, available_now=True, rebuild=True)

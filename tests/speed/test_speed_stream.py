@@ -11,9 +11,10 @@ from helpers import Lists, NewSettings, expected_lists, lists_of, random_events,
 from pyspark.sql import SparkSession
 
 from lambda_spark import pipelines
+from lambda_spark.batch.user_brands import merge_brand_lists
 from lambda_spark.delta import commits
 from lambda_spark.delta.tables import RECENT_BRANDS
-from lambda_spark.history.merging import merge_brand_lists, unpack
+from lambda_spark.history.merging import unpack
 from lambda_spark.settings import Settings
 from lambda_spark.speed.checkpoints import speed_checkpoint
 
@@ -94,7 +95,7 @@ def test_a_stream_runs_until_sigterm_and_loses_nothing(
         if batch_id == 0:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    received = pipelines.speed_stream(spark, settings, available_now=False, watch=stop)
+    received = pipelines.speed_stream(spark, settings, available_now=False, on_batch=stop)
     received += pipelines.speed_stream(spark, settings, available_now=True)
     assert received == 122
     assert batches[0][0] == 0

@@ -87,7 +87,7 @@ def backtest(**other: Any) -> dict[str, Any]:
         "judgements": 2_067,
         "competitors": {
             "popularity": competitor(0.5, 0.1),
-            "order origin": competitor(0.2, 0.03),
+            "trend-rank": competitor(0.2, 0.03),
             "order relevance": competitor(0.4, 0.13),
             "all products": competitor(0.55, 0.12),
         },
@@ -102,7 +102,7 @@ def backtest(**other: Any) -> dict[str, Any]:
 
 
 def planted_shop(**other: Any) -> dict[str, Any]:
-    """Return what rankings found in drawn weeks, as the evaluation writes it."""
+    """Return the results of rankings on drawn weeks, as the evaluation writes them."""
 
     def ranking(trend: float, spam: float, none: float) -> dict[str, Any]:
         first = {"trend": trend, "spam": spam, "decoy": 0.5, "rhythm": 0.25, "none": none}

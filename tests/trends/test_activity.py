@@ -11,12 +11,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lambda_spark import schemas
-from lambda_spark.batch.product_activity import bucket_activity, product_activity
+from lambda_spark.batch.product_activity import product_activity
+from lambda_spark.batch.tasks import bucket_spans, count_span
 from lambda_spark.delta import commits, event_log, tables
-from lambda_spark.delta.event_log import EventFile
+from lambda_spark.delta.file_tasks import EventFile, map_parts
 from lambda_spark.delta.tables import EVENTS
 from lambda_spark.schemas import BUCKET_ACTIVITY, PRODUCT_ACTIVITY
-from lambda_spark.serving.recommender import filter_range
 from lambda_spark.time_ranges import TimeRange, parse_instant
 
 # event_time, event_type, product_id, category_code, brand, price, user_id
@@ -75,6 +75,12 @@ def test_one_row_per_day_and_product(spark: SparkSession, files: Sequence[EventF
     )
 
 
+def bucket_activity(
+    spark: SparkSession, files: Sequence[EventFile], time_range: TimeRange, size: timedelta
+) -> DataFrame:
+    return map_parts(spark, bucket_spans(files, time_range, size), count_span, BUCKET_ACTIVITY)
+
+
 def test_buckets_of_a_day_are_the_days(spark: SparkSession, files: Sequence[EventFile]) -> None:
     whole = over("2019-11-01", "2019-11-04")
     from_events = bucket_activity(spark, files, whole, timedelta(days=1))
@@ -111,17 +117,3 @@ def test_buckets_begin_with_the_range_and_hold_their_start_but_not_their_end(
     }
     within_a_second = over("2019-11-01T09:59:59.500", "2019-11-01T10:01:59.500")
     assert counts(bucket_activity(spark, files, within_a_second, timedelta(minutes=1))) == {("01 09:59:59.500", 1): 2}
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "kept"),
-    [
-        ("2019-11-01", "2019-11-02", 7),
-        ("2019-11-01", "2019-11-02T00:00:00.000001", 8),
-        ("2019-11-01T00:00:00.000001", "2019-11-04", 7),
-        ("2019-11-01T00:00:00+03:00", "2019-11-01T03:00:00+03:00", 0),
-        ("2019-11-04", "2019-11-05", 0),
-    ],
-)
-def test_a_range_is_half_open(events: DataFrame, start: str, end: str, kept: int) -> None:
-    assert filter_range(events, over(start, end)).count() == kept
