@@ -12,7 +12,7 @@ import deltalake
 import pyarrow as pa
 import pytest
 from deltalake.transaction import CommitProperties, Transaction
-from helpers import ALL_TABLES, NewSettings, all_tables, run_job
+from helpers import ALL_TABLES, PATIENCE, NewSettings, all_tables, run_job
 
 from lambda_spark import cli
 from lambda_spark.delta.maintenance import optimize
@@ -39,7 +39,7 @@ def surroundings() -> Iterator[dict[str, str]]:
     command = [sys.executable, S3_SERVER, str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
-            assert wait_until(lambda: _make_bucket(address), 120), "moto's server does not start"
+            assert wait_until(lambda: _make_bucket(address), PATIENCE), "moto's server does not start"
             yield {
                 "AWS_ENDPOINT_URL": address,
                 "AWS_ALLOW_HTTP": "true",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import PATIENCE
 from kafka import KafkaAdminClient, KafkaProducer
 from pyspark.sql import SparkSession
 from replays import ODD_LINES, event, half_done, lines_of, lines_sent, messages, run_job, write
@@ -102,7 +103,7 @@ def test_stopped_and_killed_replays_resume_until_each_file_is_there_once(
     second = write(tmp_path / "second.csv", [event(number, user=number) for number in range(1_000)])
     with half_done(kafka, month, second, "--bulk") as process:
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (130, "")
     assert output == "Stopped. The same command resumes here.\n"
     with half_done(kafka, month, second, "--bulk") as process:
