@@ -24,8 +24,6 @@ from lambda_spark.local.processes import free_port, wait_until
 from lambda_spark.settings import PROJECT_ROOT, Settings
 from lambda_spark.speed.checkpoints import create_checkpoint, first_offsets, received_count
 
-pytestmark = pytest.mark.slow
-
 ALL_JOBS = str(PROJECT_ROOT / "tests" / "support" / "all_jobs.py")
 S3_SERVER = str(PROJECT_ROOT / "tests" / "support" / "s3_server.py")
 BUCKET = "shop"
@@ -94,6 +92,7 @@ def stored(run: Callable[[], Settings]) -> Settings:
     return run()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_all_jobs_make_the_same_tables_as_in_a_local_folder(reference: Settings, stored: Settings) -> None:
     assert all_tables(stored.data_root) == all_tables(reference.data_root)
