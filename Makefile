@@ -37,7 +37,7 @@ optimize: ready  ## Put small files of the tables together and remove those no r
 month: ready  ## Generate a month of 67.5 million events, 9 GB, in data/month; ROWS=NUMBER for a smaller one
 	@$(BIN)/python -m lambda_spark.local.synthetic $(if $(ROWS),--events $(ROWS))
 
-PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
+PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test: ready .venv/.dev .venv-evaluation/.ready  ## Run the tests that take seconds each, on real Spark, Delta and Kafka, in some minutes
 	@$(PYTEST) -m "not long and not slow"

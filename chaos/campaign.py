@@ -17,7 +17,7 @@ from lambda_spark.local.synthetic_shop import DAY_SECONDS, DAYS
 ROUNDS_A_RUN = 10
 _FIRST_PAUSE, _PAUSE = (8.0, 16.0), (2.0, 9.0)
 _FEED_SECONDS_A_ROUND = 9
-_TRIES, _RETRY_SECONDS = 40, 0.5
+_TRIES, _RETRY_SECONDS = 240, 0.5
 _REPLAY_SECONDS = 300
 
 Say = Callable[[str], None]

@@ -12,8 +12,6 @@ from chaos.campaign import Round, campaign
 from chaos.cases import run_cases
 from chaos.outcome import Outcome, differences
 
-pytestmark = pytest.mark.slow
-
 EXPECTED = Outcome(
     {"trends": pa.table({"window_from": [1, 1], "window_to": [8, 8], "product_id": [5, 6]})},
     {1: [("sony", 7)]},
@@ -21,10 +19,11 @@ EXPECTED = Outcome(
 )
 
 
-@pytest.mark.timeout(900)
-def test_after_five_kills_every_table_is_that_of_an_undisturbed_run(tmp_path: Path) -> None:
-    rounds = list(campaign(tmp_path, rounds=5, seed=11, events=4_000, say=print))
-    assert [each.differences for each in rounds] == [[]] * 5
+@pytest.mark.slow
+def test_after_kills_every_table_is_that_of_an_undisturbed_run(tmp_path: Path) -> None:
+    # This seed chooses the drivers of both streams and the broker; `make chaos` tries the other faults.
+    rounds = list(campaign(tmp_path, rounds=3, seed=11, events=2_000, say=print))
+    assert [each.differences for each in rounds] == [[]] * 3
     assert [each for each in rounds if each.victim is None] == []
 
 

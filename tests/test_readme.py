@@ -12,8 +12,6 @@ import pytest
 
 from lambda_spark.settings import PROJECT_ROOT
 
-pytestmark = pytest.mark.slow
-
 README = (PROJECT_ROOT / "README.md").read_text()
 
 
@@ -41,8 +39,8 @@ def matches(expected: list[str], printed: str) -> bool:
 
 @pytest.fixture(scope="module")
 def environment(broker: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Return an activated environment with a broker and a data root of the tests' own."""
-    # Under `make test` a make within would tell of the folders it enters.
+    """Return an activated environment with the tests' broker and an empty data root."""
+    # Under `make test` a make within would print the folders it enters.
     usual = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     return {
         **usual,
@@ -52,7 +50,7 @@ def environment(broker: str, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     }
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.slow
 def test_the_commands_print_what_the_readme_says(environment: dict[str, str]) -> None:
     root = environment["LAMBDA_DATA_ROOT"]
 
@@ -71,7 +69,7 @@ def test_the_commands_print_what_the_readme_says(environment: dict[str, str]) ->
 
     first, *others = examples()
     printed = [printed_by(first)]
-    # The others only ask: side by side they leave no core idle.
+    # The others change no table: two at a time leave no core idle.
     with ThreadPoolExecutor(2) as pool:
         printed += pool.map(printed_by, others)
     for example, answer in zip([first, *others], printed, strict=True):
@@ -94,9 +92,9 @@ def test_every_option_of_every_job_is_in_the_readme() -> None:
 
 
 def test_every_fault_that_is_tested_is_in_the_readme() -> None:
-    tests = "".join(path.read_text() for path in (PROJECT_ROOT / "tests").rglob("test_*.py"))
-    tested = set(re.findall(r'mark\.fault\("(.+?)"\)', tests))
-    told = re.findall(r"^\| ([^`|]+) \| .* \| `test_\w+\.py`", README, re.MULTILINE)
-    assert sorted(told) == sorted(tested)
+    files = {path.name: path.read_text() for path in (PROJECT_ROOT / "tests").rglob("test_*.py")}
+    tested = set(re.findall(r'mark\.fault\("(.+?)"\)', "".join(files.values())))
+    documented = re.findall(r"^\| ([^`|]+) \| .* \| `test_\w+\.py`", README, re.MULTILINE)
+    assert sorted(documented) == sorted(tested)
     named = set(re.findall(r"`(test_\w+\.py)`", README))
-    assert {name for name in named if not list((PROJECT_ROOT / "tests").rglob(name))} == set()
+    assert named - files.keys() == set()

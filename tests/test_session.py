@@ -17,7 +17,7 @@ ENVIRONMENT = PROJECT_ROOT / ".venv" / "bin"
 JOB = """
     import sys
     from pathlib import Path
-    from lambda_spark.session import get_spark
+    from lambda_spark.delta.session import get_spark
 
     spark = get_spark("job")
     spark.range(3).mapInPandas(lambda batches: batches, "id long").write.format("delta").save(sys.argv[1])
@@ -25,7 +25,7 @@ JOB = """
 """
 FAILING_JOB = """
     from lambda_spark.errors import SetUpError
-    from lambda_spark.session import get_spark
+    from lambda_spark.delta.session import get_spark
 
     try:
         get_spark("job")
@@ -43,7 +43,7 @@ def run(
     home.mkdir()
     surroundings = {"PATH": f"{ENVIRONMENT}:{os.environ['PATH']}", "HOME": str(home), **variables}
     job = [*command, str(script), *arguments]
-    return subprocess.run(job, check=False, cwd=home, env=surroundings, capture_output=True, text=True, timeout=200)
+    return subprocess.run(job, check=False, cwd=home, env=surroundings, capture_output=True, text=True)
 
 
 def test_a_job_needs_no_variable_and_prints_nothing_but_its_own(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from api_server import running_server
 from fastapi.testclient import TestClient
-from helpers import NewSettings, send, shop_days, write_events
+from helpers import PATIENCE, NewSettings, send, shop_days, write_events
 from prometheus_client.parser import text_string_to_metric_families
 from pyspark.sql import SparkSession
 
@@ -80,7 +80,7 @@ def test_what_waits_for_the_stream_is_told(new_run: NewSettings) -> None:
     settings = new_run()
     send(settings.kafka, shop_days([1]))
     with running_server(settings) as url:
-        end = time.monotonic() + 15
+        end = time.monotonic() + PATIENCE
         while not value(samples := samples_of(httpx2.get(f"{url}/metrics").text), "stream_lag_seconds"):
             assert time.monotonic() < end
             time.sleep(0.1)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from deltalake import DeltaTable
-from helpers import ALL_TABLES, NewSettings, contents, event, send, shop_days, write_events
+from helpers import ALL_TABLES, PATIENCE, NewSettings, contents, event, send, shop_days, write_events
 from pyspark.sql import SparkSession
 
 from lambda_spark import pipelines
@@ -38,7 +38,7 @@ class Meeting:
 
     def __init__(self) -> None:
         self.met: Counter[Table] = Counter()
-        self._barrier, self._seen = threading.Barrier(2, timeout=120), threading.local()
+        self._barrier, self._seen = threading.Barrier(2, timeout=PATIENCE), threading.local()
 
     def wait(self, table: Table) -> None:
         """Return once both threads have called it."""
@@ -109,7 +109,7 @@ def test_two_at_once_leave_what_one_leaves(
 def test_a_table_that_several_jobs_make_at_once_is_made_once(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    barrier, create = threading.Barrier(4, timeout=120), DeltaTable.create
+    barrier, create = threading.Barrier(4, timeout=PATIENCE), DeltaTable.create
 
     def create_together(*args: Any, **options: Any) -> None:
         barrier.wait()

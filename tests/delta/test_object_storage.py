@@ -12,7 +12,7 @@ import deltalake
 import pyarrow as pa
 import pytest
 from deltalake.transaction import CommitProperties, Transaction
-from helpers import ALL_TABLES, NewSettings, all_tables, run_job
+from helpers import ALL_TABLES, PATIENCE, NewSettings, all_tables, run_job
 from pyspark.sql import SparkSession
 
 from lambda_spark import cli
@@ -25,8 +25,6 @@ from lambda_spark.local.install import install_s3
 from lambda_spark.local.processes import free_port, wait_until
 from lambda_spark.settings import PROJECT_ROOT, Settings
 from lambda_spark.speed.checkpoints import create_checkpoint, first_offsets, received_count
-
-pytestmark = pytest.mark.slow
 
 ALL_JOBS = str(PROJECT_ROOT / "tests" / "support" / "all_jobs.py")
 S3_SERVER = str(PROJECT_ROOT / "tests" / "support" / "s3_server.py")
@@ -41,7 +39,7 @@ def surroundings() -> Iterator[dict[str, str]]:
     command = [sys.executable, S3_SERVER, str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
-            assert wait_until(lambda: _make_bucket(address), 120), "moto's server does not start"
+            assert wait_until(lambda: _make_bucket(address), PATIENCE), "moto's server does not start"
             yield {
                 "AWS_ENDPOINT_URL": address,
                 "AWS_ALLOW_HTTP": "true",
@@ -96,6 +94,7 @@ def stored(run: Callable[[], Settings]) -> Settings:
     return run()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_all_jobs_make_the_same_tables_as_in_a_local_folder(reference: Settings, stored: Settings) -> None:
     assert all_tables(stored.data_root) == all_tables(reference.data_root)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from helpers import NewSettings, environment_of, random_events, write_events
+from helpers import PATIENCE, NewSettings, environment_of, random_events, write_events
 from pyspark.sql import SparkSession
 from secured_broker import MECHANISM, SecuredBroker, secured_broker
 
@@ -76,7 +76,7 @@ def test_the_servers_client_connects_too(pipeline: Settings) -> None:
     watch = TopicWatch(pipeline.kafka)
     watch.start()
     try:
-        assert wait_until(lambda: watch.message_count() == 80, 20)
+        assert wait_until(lambda: watch.message_count() == 80, PATIENCE)
     finally:
         watch.stop()
 
@@ -150,7 +150,7 @@ def test_a_refused_client_gets_the_reason_in_one_sentence(
 
 
 @pytest.mark.fault("a broker that takes connections and stays silent")
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 def test_a_silent_server_is_given_up_within_seconds() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"

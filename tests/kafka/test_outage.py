@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import NewSettings, environment_of, random_events, send
+from helpers import PATIENCE, NewSettings, environment_of, random_events, send
 from pyspark.sql import SparkSession
 
 from lambda_spark import pipelines
@@ -41,7 +41,7 @@ def kill_broker(folder: Path) -> None:
     pid = running_pid(folder / "broker.pid")
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    assert wait_until(lambda: running_pid(folder / "broker.pid") is None, 10)
+    assert wait_until(lambda: running_pid(folder / "broker.pid") is None, PATIENCE)
 
 
 def have_received(settings: Settings, count: int) -> bool:
@@ -60,16 +60,16 @@ def test_streams_log_the_outage_once_wait_and_resume(killable: Settings, tmp_pat
         with log.open("w") as output:
             streams.append(subprocess.Popen(command, env=environment, stdout=output, stderr=output))
     try:
-        assert wait_until(lambda: have_received(killable, 100), 120)
+        assert wait_until(lambda: have_received(killable, 100), PATIENCE)
         kill_broker(tmp_path / "broker")
         time.sleep(seconds)
         start_broker(killable.kafka.bootstrap_servers, tmp_path / "broker")
         send(killable.kafka, random_events(50, 2))
-        assert wait_until(lambda: have_received(killable, 150), 60)
-        assert wait_until(lambda: all("is back" in log.read_text() for log in logs.values()), 10)
+        assert wait_until(lambda: have_received(killable, 150), PATIENCE)
+        assert wait_until(lambda: all("is back" in log.read_text() for log in logs.values()), PATIENCE)
         for stream in streams:
             stream.send_signal(signal.SIGTERM)
-        assert [stream.wait(60) for stream in streams] == [0, 0]
+        assert [stream.wait(PATIENCE) for stream in streams] == [0, 0]
     finally:
         for stream in streams:
             stream.kill()

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers import PATIENCE
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 
@@ -103,7 +104,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
         while not (pid_file.exists() and pid_file.read_text()):
             time.sleep(0.01)
         starting.send_signal(signal.SIGINT)
-        assert b"KeyboardInterrupt" in starting.communicate(timeout=60)[1]
+        assert b"KeyboardInterrupt" in starting.communicate(timeout=PATIENCE)[1]
     assert not stop_broker(tmp_path)
 
 

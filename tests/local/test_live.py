@@ -7,7 +7,7 @@ from urllib.request import urlopen
 
 import pytest
 from browser import OpenPage
-from helpers import event, send
+from helpers import PATIENCE, event, send
 from live_run import LiveRun, live_run
 from playwright.sync_api import expect
 
@@ -31,8 +31,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRun]:
             counts = now["topic"]["message_count"], now["batch"]["stored"], now["speed"]["received"]
             return counts == (EVENTS, EVENTS, EVENTS) and now["speed"]["behind"] == 0
 
-        assert wait_until(is_complete, 90), status(run)
-        assert wait_until(lambda: "All events are in the topic" in run.log.read_text(), 20)
+        assert wait_until(is_complete, PATIENCE), status(run)
+        assert wait_until(lambda: "All events are in the topic" in run.log.read_text(), PATIENCE)
         yield run
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import PATIENCE
 from kafka import KafkaAdminClient, KafkaProducer
 from pyspark.sql import SparkSession
 from replays import ODD_LINES, event, half_done, lines_of, lines_sent, messages, run_job, write
 
+from lambda_spark import cli
 from lambda_spark.errors import EventFileError
 from lambda_spark.events.event_files import file_id
 from lambda_spark.kafka.client import message_count
@@ -20,8 +22,6 @@ from lambda_spark.local.synthetic import write_month
 from lambda_spark.replay.bulk_replay import bulk_replay
 from lambda_spark.replay.replay import Replayed, replay
 from lambda_spark.settings import KafkaSettings, load_settings
-
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def kafka(new_kafka: Callable[[], KafkaSettings]) -> KafkaSettings:
 @pytest.fixture(scope="module")
 def month(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("month") / "month.csv"
-    write_month(path, events=200_000)
+    write_month(path, events=100_000)
     return path
 
 
@@ -96,40 +96,46 @@ def test_a_replay_finds_its_messages_without_the_group_and_among_other_messages(
     assert bulk_replay(spark, kafka, [file]) == Replayed(0, 2_000)
 
 
+@pytest.mark.slow
 def test_stopped_and_killed_replays_resume_until_each_file_is_there_once(
     kafka: KafkaSettings, month: Path, tmp_path: Path
 ) -> None:
     second = write(tmp_path / "second.csv", [event(number, user=number) for number in range(1_000)])
     with half_done(kafka, month, second, "--bulk") as process:
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (130, "")
     assert output == "Stopped. The same command resumes here.\n"
     with half_done(kafka, month, second, "--bulk") as process:
         process.kill()
     done = run_job(kafka, month, second, "--bulk")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Sent 201,000 records" not in done.stdout
-    assert message_count(kafka) == 201_000
+    assert "Sent 101,000 records" not in done.stdout
+    assert message_count(kafka) == 101_000
     assert lines_sent(kafka, month) == lines_of(month)
     assert lines_sent(kafka, second) == lines_of(second)
 
 
-def test_progress_grows_up_to_the_lines_of_all_files(spark: SparkSession, kafka: KafkaSettings, month: Path) -> None:
+def test_progress_grows_up_to_the_lines_of_all_files(
+    spark: SparkSession, kafka: KafkaSettings, small_month: Path, tmp_path: Path
+) -> None:
     reported: list[tuple[int, int]] = []
-    copy = shutil.copy(month, month.with_name("copy.csv"))
-    bulk_replay(spark, kafka, [month, Path(copy)], on_progress=lambda done, total: reported.append((done, total)))
+    copy = shutil.copy(small_month, tmp_path / "copy.csv")
+    bulk_replay(spark, kafka, [small_month, Path(copy)], on_progress=lambda done, total: reported.append((done, total)))
     assert reported == sorted(reported)
-    assert reported[-1] == (400_000, 400_000)
+    assert reported[-1] == (40_000, 40_000)
 
 
-def test_a_line_too_long_for_the_topic_is_named(spark: SparkSession, kafka: KafkaSettings, tmp_path: Path) -> None:
+def test_a_line_too_long_for_the_topic_is_named(
+    spark: SparkSession, kafka: KafkaSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = write(tmp_path / "long.csv", [event(1), "x" * 2_000_000, event(2)])
     assert bulk_replay(spark, kafka, [file]) == Replayed(3, 0)
     too_long = write(tmp_path / "longer.csv", [event(3), "x" * 17_000_000])
-    done = run_job(kafka, too_long, "--bulk")
-    assert (done.returncode, done.stdout) == (2, "")
-    (line,) = done.stderr.splitlines()
+    with pytest.raises(SystemExit) as exit_info:
+        cli.run(lambda: bulk_replay(spark, kafka, [too_long]))
+    assert exit_info.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
     assert re.fullmatch(r"error: Line 3 of longer\.csv has 17,000,000 bytes.*max\.message\.bytes\.", line)
 
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from helpers import PATIENCE
 from kafka import KafkaAdminClient, KafkaProducer
 from replays import HEADER, ODD_LINES, event, half_done, job, lines_of, lines_sent, messages, run_job, write
 
@@ -114,7 +115,7 @@ def test_a_stopped_replay_prints_its_count_and_resumes_there(
 ) -> None:
     with half_done(kafka, month, "--speed", "100000") as process:
         process.send_signal(number)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=PATIENCE)
     there = message_count(kafka)
     assert (process.returncode, errors) == (130, "")
     assert f"Sent {there:,} records to topic {kafka.topic} (0 were there already)." in output
@@ -165,7 +166,7 @@ def test_a_topic_created_again_gets_everything_again(kafka: KafkaSettings, tmp_p
     replay(kafka, [file])
     admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
     admin.delete_topics([kafka.topic])
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while kafka.topic in admin.list_topics() and time.monotonic() < deadline:
         time.sleep(0.05)
     admin.close()

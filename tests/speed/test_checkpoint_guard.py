@@ -155,7 +155,6 @@ def test_lost_messages_are_passed_over_only_if_that_is_asked_for(
 
 
 @pytest.mark.fault("messages expired before they were read")
-@pytest.mark.timeout(60)
 def test_messages_that_are_lost_while_a_stream_runs_end_it(spark: SparkSession, new_run: NewSettings) -> None:
     settings = new_run(partitions=1, ingest={"max_messages_per_trigger": 500, "trigger": "0 seconds"})
     send(settings.kafka, EVENTS)

@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Thread
 
-from helpers import environment_of
+from helpers import PATIENCE, environment_of
 
 from lambda_spark.settings import PROJECT_ROOT, Settings
 
-_START_SECONDS, _STOP_SECONDS = 60, 10
 _COMMAND = [sys.executable, "-m", "lambda_spark.api"]
 
 
@@ -53,7 +52,7 @@ def running_process(settings: Settings, port: str = "0", **environment: str) -> 
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(_STOP_SECONDS)
+            process.wait(PATIENCE)
         finally:
             process.kill()
             reader.join()
@@ -70,12 +69,12 @@ def refused_start(settings: Settings, *options: str, **environment: str) -> subp
     """Start a server that is to end at once; return what it printed, and its exit code."""
     command, surroundings = [*_COMMAND, *options], environment_of(settings, **environment)
     return subprocess.run(
-        command, env=surroundings, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=_START_SECONDS, check=False
+        command, env=surroundings, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
 
 
 def _address(server: ServerProcess) -> str:
-    end = time.monotonic() + _START_SECONDS
+    end = time.monotonic() + PATIENCE
     while server.process.poll() is None and time.monotonic() < end:
         if found := re.search(r"at (http://\S+);", server.output()):
             return found[1]

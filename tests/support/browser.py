@@ -13,7 +13,7 @@ _FLAGS = [
 ]
 
 # The page asks again every few seconds, and the machine may do other things too.
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=120_000)
 
 OpenPage = Callable[[str], Page]
 

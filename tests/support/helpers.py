@@ -24,6 +24,9 @@ from lambda_spark.delta.tables import REPLAYED_REJECTS, Table, path_of
 from lambda_spark.schemas import EVENT_COLUMNS
 from lambda_spark.settings import PROJECT_ROOT, KafkaSettings, Settings
 
+# Seconds until a test gives up waiting: a guard against hanging only, far more than a busy machine takes.
+PATIENCE = 300
+
 REAL_DATA = PROJECT_ROOT.parent / "shared" / "data"
 
 # Makes the settings of a test, with its own topic and data root.

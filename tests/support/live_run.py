@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from helpers import PATIENCE
+
 from lambda_spark.local.processes import free_port, running_pid, wait_until
 from lambda_spark.settings import PROJECT_ROOT, KafkaSettings, load_settings
-
-_START_SECONDS, _STOP_SECONDS = 150, 60
 
 
 class LiveRun(NamedTuple):
@@ -27,7 +27,7 @@ class LiveRun(NamedTuple):
     def stop(self) -> int:
         """Stop the run as Ctrl-C does; return its exit code."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(_STOP_SECONDS)
+        return self.process.wait(PATIENCE)
 
     def process_ids(self) -> list[int]:
         """Return the ids of the started processes that are still running."""
@@ -50,11 +50,11 @@ def live_run(events: Path, data: Path, speed: float) -> Iterator[LiveRun]:
     with log.open("w") as output:
         process = subprocess.Popen(command, env=surroundings, cwd=PROJECT_ROOT, stdout=output, stderr=output, text=True)
     try:
-        wait_until(lambda: "Replaying" in log.read_text() or process.poll() is not None, _START_SECONDS)
+        wait_until(lambda: "Replaying" in log.read_text() or process.poll() is not None, PATIENCE)
         assert "Replaying" in log.read_text(), log.read_text()
         kafka = load_settings(kafka={"bootstrap_servers": bootstrap, "topic": f"shop-events-live-{process.pid}"}).kafka
         yield LiveRun(f"http://127.0.0.1:{port}", data / "runs" / "live", kafka, log, process)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-            process.wait(_STOP_SECONDS)
+            process.wait(PATIENCE)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from helpers import PATIENCE
 from kafka import KafkaConsumer, TopicPartition
 
 from lambda_spark.events.event_files import file_id, read_records
@@ -72,7 +73,7 @@ def job(kafka: KafkaSettings, *arguments: str | Path) -> list[str]:
 
 
 def run_job(kafka: KafkaSettings, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(job(kafka, *arguments), check=False, capture_output=True, text=True, timeout=300)
+    return subprocess.run(job(kafka, *arguments), check=False, capture_output=True, text=True, timeout=PATIENCE)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from helpers import PATIENCE
 from kafka import KafkaAdminClient
 from kafka.admin import UserScramCredentialUpsertion
 
@@ -49,7 +50,7 @@ ssl.keystore.password=of-this-test
     _run([*JAVA_COMMAND, "kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config", str(config)])
     start_daemon(folder / "broker.pid", lambda: [*JAVA_COMMAND, "kafka.Kafka", str(config)])
     try:
-        assert wait_until(lambda: is_reachable(inside), 60), (folder / "broker.log").read_text()
+        assert wait_until(lambda: is_reachable(inside), PATIENCE), (folder / "broker.log").read_text()
         admin = KafkaAdminClient(bootstrap_servers=inside)
         admin.alter_user_scram_credentials([UserScramCredentialUpsertion(user, MECHANISM, password)])
         admin.close()
