@@ -1,4 +1,4 @@
-"""The API answers as the jobs do: the same rows for the same question, whichever layer has them."""
+"""The API returns the same rows as the jobs, whichever layer they come from."""
 
 import random
 import shutil
@@ -26,7 +26,7 @@ from lambda_spark.settings import Settings
 from lambda_spark.time_ranges import TimeRange, parse_instant
 
 UTC = timezone.utc
-# As of a moment past all events: everything that is known.
+# After all events, so that everything that is known now counts.
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 RULES = {"trends": {"min_events": 3, "smoothing": 1.0}, "recommendations": {"per_brand": 2}}
 
@@ -34,24 +34,23 @@ NAMES = ("rank", "product_id", "brand_position", "trend_rank")
 Rows = list[tuple[Any, ...]]
 
 
-def by_job(
-    spark: SparkSession, settings: Settings, as_of: datetime, asked: TimeRange | None = None, users: list[int] = ()
+def recommended_by_job(
+    spark: SparkSession, settings: Settings, as_of: datetime, time_range: TimeRange | None = None
 ) -> dict[int, Rows]:
-    """Return what jobs/recommend.py would store, as (rank, product, position, trend rank) by user."""
+    """Return what jobs/recommend.py stores, as (rank, product, brand position, trend rank), by user."""
     snapshot = open_snapshot(settings.data_root)
-    query = recommender.plan_query(settings, snapshot, asked, as_of, users)
+    query = recommender.plan_query(settings, snapshot, time_range, as_of, ())
     plan = recommender.plan_recommendations(spark, settings, query, snapshot)
     found: dict[int, Rows] = {}
-    for row in (
-        plan.brands.mapInArrow(as_map_in_arrow(plan.build_rows), RECOMMENDATIONS).orderBy("user_id", "rank").collect()
-    ):
+    rows = plan.brands.mapInArrow(as_map_in_arrow(plan.build_rows), RECOMMENDATIONS)
+    for row in rows.orderBy("user_id", "rank").collect():
         values = (row.rank, str(row.product_id), row.brand_position, row.trend_rank)
         found.setdefault(row.user_id, []).append(values)
     return found
 
 
-def by_api(client: TestClient, user_id: int, **parameters: str) -> Rows:
-    """Return the same from a request."""
+def recommended_by_api(client: TestClient, user_id: int, **parameters: str) -> Rows:
+    """Return the answer to a request, as (rank, product, brand position, trend rank)."""
     answer = client.get(f"/v1/users/{user_id}/recommendations", params=parameters)
     assert answer.status_code == 200, answer.text
     return [tuple(row[name] for name in NAMES) for row in answer.json()["recommendations"]]
@@ -61,15 +60,15 @@ def client_of(settings: Settings) -> TestClient:
     return TestClient(create_app(settings), base_url="http://localhost")
 
 
-def keeper_of(client: TestClient) -> ViewCache:
-    keeper: ViewCache = client.app.state.keeper  # type: ignore[attr-defined]
-    return keeper
+def views_of(client: TestClient) -> ViewCache:
+    views: ViewCache = client.app.state.views  # type: ignore[attr-defined]
+    return views
 
 
 def catch_up(client: TestClient) -> None:
-    """Look at the tables once, as the server does all the time."""
-    keeper_of(client).follow()
-    keeper_of(client).renew()
+    """Read what has changed, as the server's threads do."""
+    views_of(client).follow()
+    views_of(client).refresh()
 
 
 # --- a finished run
@@ -92,28 +91,28 @@ def finished(shop: Settings) -> TestClient:
 def test_thousands_of_users_are_answered_as_by_the_job(
     spark: SparkSession, shop: Settings, finished: TestClient
 ) -> None:
-    expected, keeper = by_job(spark, shop, LATER), keeper_of(finished)
-    window, count = keeper.default, shop.recommendations.per_user
-    users = keeper.users.recent_users(10_000)
+    expected, views = recommended_by_job(spark, shop, LATER), views_of(finished)
+    window, count = views.default_window, shop.recommendations.per_user
+    users = views.users.recent_users(10_000)
     assert len(users) > 2_000
     assert sum(map(len, expected.values())) > 5_000
     found = {
         user: [
             tuple(row[name] for name in NAMES)
-            for row in recommendation_rows(keeper, window, user, brands, count, False)
+            for row in recommendation_rows(views, window, user, brands, count, False)
         ]
         for user in users
-        if (brands := keeper.users.find(user))
+        if (brands := views.users.find(user))
     }
     assert {user: rows for user, rows in found.items() if rows} == expected
     some = random.Random(3).sample(users, 50)
-    assert [by_api(finished, user) for user in some] == [expected.get(user, []) for user in some]
+    assert [recommended_by_api(finished, user) for user in some] == [expected.get(user, []) for user in some]
 
 
 def test_parameters_that_are_left_out_are_answered_as_the_same_given(finished: TestClient) -> None:
-    keeper = keeper_of(finished)
-    for user in keeper.users.recent_users(20):
-        path, count = f"/v1/users/{user}/recommendations", keeper.settings.recommendations.per_user
+    views = views_of(finished)
+    for user in views.users.recent_users(20):
+        path, count = f"/v1/users/{user}/recommendations", views.settings.recommendations.per_user
         assert finished.get(path).json() == finished.get(path, params={"n": count, "fallback": False}).json()
 
 
@@ -129,12 +128,12 @@ def test_a_range_is_answered_as_of_its_end_or_of_any_moment(
     spark: SparkSession, shop: Settings, finished: TestClient, as_of: datetime | None
 ) -> None:
     asked = TimeRange(datetime(2019, 11, 13, tzinfo=UTC), datetime(2019, 11, 20, tzinfo=UTC))
-    some = random.Random(4).sample(keeper_of(finished).users.recent_users(10_000), 400)
-    expected = by_job(spark, shop, as_of or asked.end, asked)
+    some = random.Random(4).sample(views_of(finished).users.recent_users(10_000), 400)
+    expected = recommended_by_job(spark, shop, as_of or asked.end, asked)
     users = [user for user in some if user in expected][:40]
     moment = {"as_of": as_of.isoformat()} if as_of else {}
     for user in users:
-        assert by_api(finished, user, **{"from": "2019-11-13", "to": "2019-11-20"}, **moment) == expected[user]
+        assert recommended_by_api(finished, user, **{"from": "2019-11-13", "to": "2019-11-20"}, **moment) == expected[user]
 
 
 @pytest.mark.parametrize(
@@ -217,8 +216,8 @@ def test_what_the_speed_layer_takes_in_is_answered_at_once_and_as_by_the_job(
     spark: SparkSession, running: tuple[Settings, TestClient]
 ) -> None:
     settings, client = running
-    before = by_job(spark, settings, LATER)
-    assert {user: by_api(client, user) for user in range(1, 6)} == before
+    before = recommended_by_job(spark, settings, LATER)
+    assert {user: recommended_by_api(client, user) for user in range(1, 6)} == before
     # User 1 buys what came first, and meets a new brand; user 9 comes; all after the days of the window.
     first = next(row for row in before[1])
     send(
@@ -236,12 +235,12 @@ def test_what_the_speed_layer_takes_in_is_answered_at_once_and_as_by_the_job(
         "brand": "neu",
         "last_seen_at": "2020-03-05T00:10:00Z",
     }
-    assert {user: by_api(client, user) for user in (1, 2, 3, 4, 5, 9)} == by_job(spark, settings, LATER)
+    assert {user: recommended_by_api(client, user) for user in (1, 2, 3, 4, 5, 9)} == recommended_by_job(spark, settings, LATER)
     # The purchase counts once ingest has stored it.
     pipelines.ingest_topic(spark, settings, available_now=True)
     catch_up(client)
-    now = by_job(spark, settings, LATER)
-    assert {user: by_api(client, user) for user in (1, 2, 3, 4, 5, 9)} == now
+    now = recommended_by_job(spark, settings, LATER)
+    assert {user: recommended_by_api(client, user) for user in (1, 2, 3, 4, 5, 9)} == now
     assert first[1] not in [row[1] for row in now[1]]
     assert now[9]
 
@@ -253,12 +252,12 @@ def test_a_purchase_is_excluded_once_ingest_has_stored_it(
     answer, status = client.get("/v1/users/1/recommendations").json(), client.get("/v1/status").json()
     assert answer["batch_upto"] == answer["speed_upto"] == "2020-03-04T23:30:00Z"
     assert status["batch"]["received"] == status["batch"]["stored"] == status["speed"]["received"] > 0
-    bought = by_api(client, 1)[0][1]
+    bought = recommended_by_api(client, 1)[0][1]
     send(settings.kafka, [event("2020-03-04 23:59:00", 1, int(bought), event_type="purchase")])
     pipelines.ingest_topic(spark, settings, available_now=True)
     catch_up(client)
-    assert bought not in [row[1] for row in by_api(client, 1)]
-    assert by_api(client, 2)
+    assert bought not in [row[1] for row in recommended_by_api(client, 1)]
+    assert recommended_by_api(client, 2)
 
 
 def test_new_batch_views_and_a_realtime_view_made_anew_are_taken_up(
@@ -279,4 +278,4 @@ def test_new_batch_views_and_a_realtime_view_made_anew_are_taken_up(
     pipelines.speed_stream(spark, settings, available_now=True)
     catch_up(client)
     assert {user: client.get(f"/v1/users/{user}/brands").json()["brands"] for user in range(1, 6)} == now
-    assert {user: by_api(client, user) for user in range(1, 6)} == by_job(spark, settings, LATER)
+    assert {user: recommended_by_api(client, user) for user in range(1, 6)} == recommended_by_job(spark, settings, LATER)

@@ -21,7 +21,7 @@ from lambda_spark.time_ranges import parse_instant
 ASK_IN_PROCESS = """
 import sys
 from fastapi.testclient import TestClient
-from lambda_spark.api.__main__ import create_app
+from lambda_spark.api.app import create_app
 from lambda_spark.settings import load_settings
 
 client = TestClient(create_app(load_settings()), base_url="http://localhost")
