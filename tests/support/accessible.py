@@ -1,4 +1,4 @@
-"""What keeps people from using a page: looked for in both colour schemes, on a desk and on a phone."""
+"""Accessibility checks of a page, in both colour schemes, in the sizes of a desktop and of a phone."""
 
 from itertools import product
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page
 
-_WIDTHS = {1200: 900, 390: 844}
+_HEIGHT_BY_WIDTH = {1200: 900, 390: 844}
 
-# What has a text of its own that is drawn smaller than 14 px.
+# Elements that directly contain text smaller than 14 px.
 _SMALL_TEXTS = """() => [...document.querySelectorAll("body *")]
   .filter((element) => element.checkVisibility() && parseFloat(getComputedStyle(element).fontSize) < 14)
   .filter((element) => [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim()))
@@ -16,10 +16,10 @@ _SMALL_TEXTS = """() => [...document.querySelectorAll("body *")]
 
 
 def assert_accessible(page: Page) -> None:
-    """Look at what the page shows now: nothing serious is found, nothing is cut off, no text is too small."""
+    """Check the present state of the page: axe finds nothing serious, nothing overflows, no text is too small."""
     before = page.viewport_size
     page.evaluate(AXE_SCRIPT)
-    for scheme, (width, height) in product(("light", "dark"), _WIDTHS.items()):
+    for scheme, (width, height) in product(("light", "dark"), _HEIGHT_BY_WIDTH.items()):
         page.emulate_media(color_scheme=scheme)
         page.set_viewport_size({"width": width, "height": height})
         assert _serious_findings(page) == [], (scheme, width)
