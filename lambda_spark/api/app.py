@@ -65,11 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
         telemetry=_NO_TELEMETRY,
     )
     _add_state(app, settings)
-    routers = (users.router, products.router, status.router, operations.health_router, operations.metrics_router)
-    for router in routers:
-        # With include_router, each request would be matched against these routes twice.
-        app.router.routes.extend(router.routes)
-    _add_page(app)
+    _add_routes(app)
     problems.add_error_handlers(app)
     _complete_openapi(app, serve.token is not None)
     # The middleware that is added last comes first: CORS before AccessControl, since preflight requests have no token.
@@ -111,8 +107,12 @@ async def _background_work(app: FastAPI) -> AsyncIterator[None]:
     state.topic.stop()
 
 
-def _add_page(app: FastAPI) -> None:
-    """Serve the page at /, its files, and the chart library, which is not loaded from the internet."""
+def _add_routes(app: FastAPI) -> None:
+    """Add the API's routes, the page at /, its files, and the chart library, which is not loaded from the internet."""
+    routers = (users.router, products.router, status.router, operations.health_router, operations.metrics_router)
+    for router in routers:
+        # With include_router, each request would be matched against these routes twice.
+        app.router.routes.extend(router.routes)
     app.add_api_route("/", _index, include_in_schema=False)
     app.add_api_route("/page/vega.js", _vega, include_in_schema=False)
     app.mount("/page", StaticFiles(directory=str(_PAGE)), name="page")

@@ -33,6 +33,7 @@ def stalled(spark: SparkSession, new_run: NewSettings) -> Iterator[tuple[Setting
     """Yield the settings of a run whose stream has stopped while a message waits, and the address of its server."""
     settings = new_run(**RULES)
     send(settings.kafka, shop_days([1, 2]))
+    pipelines.ingest_topic(spark, settings, available_now=True)
     pipelines.speed_stream(spark, settings, available_now=True)
     send(settings.kafka, [event("2020-03-03 12:00:00", 1, 1)])
     with running_server(settings) as url:
