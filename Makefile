@@ -1,6 +1,6 @@
 # The two commands that matter: `make recommend` and `make test`. Each sets up what it needs first.
 .DEFAULT_GOAL := help
-.PHONY: help setup ready recommend serve live identity rebuild optimize month test lint evaluation bench bench-quick bench-serving chaos broker broker-stop cluster cluster-stop s3 package audit clean lock
+.PHONY: help setup ready recommend serve live identity rebuild optimize month test test-all lint evaluation bench bench-quick bench-serving chaos broker broker-stop cluster cluster-stop s3 package audit clean lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -37,8 +37,13 @@ optimize: ready  ## Put small files of the tables together and remove those no r
 month: ready  ## Generate a month of 67.5 million events, 9 GB, in data/month; ROWS=NUMBER for a smaller one
 	@$(BIN)/python -m lambda_spark.local.synthetic $(if $(ROWS),--events $(ROWS))
 
-test: ready .venv/.dev .venv-evaluation/.ready  ## Run all tests, on real Spark, Delta and Kafka, three files at a time
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "not long"
+PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
+
+test: ready .venv/.dev .venv-evaluation/.ready  ## Run the tests that take seconds each, on real Spark, Delta and Kafka, in some minutes
+	@$(PYTEST) -m "not long and not slow"
+
+test-all: ready .venv/.dev .venv-evaluation/.ready  ## Run all tests but those for make chaos, as continuous integration does
+	@$(PYTEST) -m "not long"
 
 lint: ready .venv/.dev  ## Check style, types and the layers
 	@$(BIN)/ruff check
@@ -80,7 +85,7 @@ s3: ready  ## Fetch what a data root on object storage needs: LAMBDA_DATA_ROOT=s
 package: dist/lambda_spark.zip  ## Make dist/lambda_spark.zip, which `spark-submit --py-files` hands to the executors
 
 # A wheel is a zip with the package at its root, which is what Spark asks for; only the name has to end in .zip.
-dist/lambda_spark.zip: pyproject.toml $(shell find lambda_spark -type f -not -path "*/__pycache__/*") | ready
+dist/lambda_spark.zip: pyproject.toml $(shell find lambda_spark -type f -not -name "*.pyc") | ready
 	@rm -f dist/*.whl
 	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
 	@mv dist/*.whl $@

@@ -29,6 +29,13 @@ hypothesis.settings.load_profile("tests")
 pytest_plugins = ["browser"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process run the tests that share an expensive run, and each other file's tests."""
+    for item in items:
+        is_of_reference = "reference" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("reference" if is_of_reference else item.nodeid.partition("::")[0]))
+
+
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     session = get_spark("tests")

@@ -12,6 +12,8 @@ from chaos.campaign import Round, campaign
 from chaos.cases import run_cases
 from chaos.outcome import Outcome, differences
 
+pytestmark = pytest.mark.slow
+
 EXPECTED = Outcome(
     {"trends": pa.table({"window_from": [1, 1], "window_to": [8, 8], "product_id": [5, 6]})},
     {1: [("sony", 7)]},

@@ -17,6 +17,8 @@ from lambda_spark.replay.replay import replay
 from lambda_spark.settings import PROJECT_ROOT, Settings
 from lambda_spark.speed.checkpoints import received_count, speed_checkpoint
 
+pytestmark = pytest.mark.slow
+
 JOBS = sorted(path.name for path in (PROJECT_ROOT / "jobs").glob("*.py"))
 BIN = Path(sys.executable).parent
 USUAL_PATH = os.pathsep.join([str(BIN), *os.environ["PATH"].split(os.pathsep)])

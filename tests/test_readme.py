@@ -12,6 +12,8 @@ import pytest
 
 from lambda_spark.settings import PROJECT_ROOT
 
+pytestmark = pytest.mark.slow
+
 README = (PROJECT_ROOT / "README.md").read_text()
 
 
@@ -92,9 +94,9 @@ def test_every_option_of_every_job_is_in_the_readme() -> None:
 
 
 def test_every_fault_that_is_tested_is_in_the_readme() -> None:
-    tests = "".join(path.read_text() for path in (PROJECT_ROOT / "tests").glob("test_*.py"))
+    tests = "".join(path.read_text() for path in (PROJECT_ROOT / "tests").rglob("test_*.py"))
     tested = set(re.findall(r'mark\.fault\("(.+?)"\)', tests))
     told = re.findall(r"^\| ([^`|]+) \| .* \| `test_\w+\.py`", README, re.MULTILINE)
     assert sorted(told) == sorted(tested)
     named = set(re.findall(r"`(test_\w+\.py)`", README))
-    assert {name for name in named if not (PROJECT_ROOT / "tests" / name).exists()} == set()
+    assert {name for name in named if not list((PROJECT_ROOT / "tests").rglob(name))} == set()

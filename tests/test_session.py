@@ -5,9 +5,13 @@ import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from lambda_spark.local.install import spark_home
 from lambda_spark.local.java import JAVA
 from lambda_spark.settings import PROJECT_ROOT
+
+pytestmark = pytest.mark.slow
 
 ENVIRONMENT = PROJECT_ROOT / ".venv" / "bin"
 JOB = """

@@ -11,13 +11,13 @@ import pyarrow as pa
 
 from lambda_spark import engine
 from lambda_spark.batch.bucket_counts import CountedEvents, bucket_counts, count_here, open_counts
+from lambda_spark.batch.tasks import ExcludedProducts, read_excluded
 from lambda_spark.delta import tables
 from lambda_spark.delta.event_log import count_by_day, event_days
 from lambda_spark.delta.tables import EVENTS, PRODUCT_ACTIVITY
 from lambda_spark.recommendations.rule import RecommendationRule
 from lambda_spark.recommendations.single_user import CandidateIndex, index_candidates
 from lambda_spark.report import words
-from lambda_spark.serving.exclusions import ExcludedProducts, read_excluded
 from lambda_spark.settings import Settings
 from lambda_spark.time_ranges import EventDay, TimeRange, parse_bucket
 from lambda_spark.trends.score import trend_rule, trends_of
@@ -136,7 +136,7 @@ class Windows:
         rule = RecommendationRule(**settings.recommendations.model_dump())
         shelf = index_candidates(trends, rule, settings.brands.limit)
         products = shelf.candidates["product_id"].combine_chunks()
-        pairs = read_excluded(known.counts, asked.known_range(), products, rule.leave_out)
+        pairs = read_excluded(known.counts.files, asked.known_range(), products, rule.leave_out)
         excluded = ExcludedProducts(pairs["user_id"].to_numpy(), pairs["product_id"].to_numpy())
         return Window(asked, shelf, [_evidence(row) for row in shelf.candidates.to_pylist()], excluded)
 

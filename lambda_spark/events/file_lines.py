@@ -1,4 +1,4 @@
-"""The records of event files as Arrow tables: what lambda_spark.files calls a record, many at a time."""
+"""The records of event files as Arrow tables: what lambda_spark.events.event_files calls a record, many at a time."""
 
 from collections.abc import Iterator
 from io import StringIO

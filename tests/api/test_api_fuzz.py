@@ -12,6 +12,8 @@ from jsonschema import Draft202012Validator
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
+pytestmark = pytest.mark.slow
+
 # Most instants that are made up lie in no data: these lie around that of the tests.
 HOURS = st.datetimes(datetime(2019, 10, 30), datetime(2019, 12, 3)).map(lambda at: at.replace(minute=0, second=0))
 DAYS, MOMENTS = HOURS.map("{:%Y-%m-%d}".format), HOURS.map("{:%Y-%m-%dT%H:%M:%SZ}".format)

@@ -24,6 +24,8 @@ from lambda_spark.local.processes import free_port, wait_until
 from lambda_spark.settings import PROJECT_ROOT, Settings
 from lambda_spark.speed.checkpoints import create_checkpoint, first_offsets, received_count
 
+pytestmark = pytest.mark.slow
+
 ALL_JOBS = str(PROJECT_ROOT / "tests" / "support" / "all_jobs.py")
 S3_SERVER = str(PROJECT_ROOT / "tests" / "support" / "s3_server.py")
 BUCKET = "shop"
@@ -31,7 +33,7 @@ BUCKET = "shop"
 
 @pytest.fixture(scope="module")
 def surroundings() -> Iterator[dict[str, str]]:
-    """Yield what a job on the server's bucket has to find in its environment: the names are those of AWS."""
+    """Yield the environment variables that a job on the server's bucket needs, by the names of AWS."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, S3_SERVER, str(port)]
@@ -70,7 +72,7 @@ def run(
     surroundings: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[], Settings]:
-    """Return what runs all jobs on the bucket, and returns their settings."""
+    """Return a function that runs all jobs on the bucket and returns their settings."""
     try:
         install_s3()
     except SetUpError as error:
@@ -100,7 +102,7 @@ def test_all_jobs_make_the_same_tables_as_in_a_local_folder(reference: Settings,
 @pytest.mark.long
 @pytest.mark.fault("all jobs started again, on object storage")
 @pytest.mark.usefixtures("in_this_process")
-def test_what_was_stored_once_is_found_again_by_both_streams_and_the_batch_layer(
+def test_both_streams_and_the_batch_layer_resume_from_their_stored_tables(
     stored: Settings, run: Callable[[], Settings]
 ) -> None:
     before = versions_of(stored.data_root)
@@ -114,7 +116,7 @@ def versions_of(root: str) -> dict[str, int]:
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_no_commit_is_lost_where_several_append_at_once() -> None:
+def test_no_commit_is_lost_if_several_append_at_once() -> None:
     table, writers = f"s3a://{BUCKET}/log", 8
     deltalake.DeltaTable.create(table, pa.schema([("number", pa.int64())]))
     opened = [deltalake.DeltaTable(table) for _ in range(writers)]

@@ -21,7 +21,7 @@ from lambda_spark.local.processes import free_address, running_pid, wait_until
 from lambda_spark.settings import PROJECT_ROOT, Settings
 from lambda_spark.speed.checkpoints import ingest_checkpoint, received_count, speed_checkpoint
 
-pytestmark = pytest.mark.fault("the broker is away, and comes back")
+pytestmark = [pytest.mark.fault("the broker is away, and comes back"), pytest.mark.slow]
 
 JOBS = {"ingest_events": ingest_checkpoint, "speed_stream": speed_checkpoint}
 

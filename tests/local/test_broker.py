@@ -51,6 +51,7 @@ def test_a_broker_is_started_if_none_answers_and_stopped_only_by_its_starter(tmp
         assert topics(elsewhere) == ["kept"]
 
 
+@pytest.mark.slow
 def test_a_killed_broker_starts_again_with_its_data(tmp_path: Path) -> None:
     bootstrap = free_address()
     start_broker(bootstrap, tmp_path)
@@ -106,6 +107,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not stop_broker(tmp_path)
 
 
+@pytest.mark.slow
 def test_start_and_stop_from_the_command_line(tmp_path: Path) -> None:
     bootstrap = free_address()
     surroundings = {**os.environ, "LAMBDA_DATA_ROOT": str(tmp_path), "LAMBDA_KAFKA__BOOTSTRAP_SERVERS": bootstrap}

@@ -14,6 +14,8 @@ from lambda_spark.local import cluster
 from lambda_spark.local.processes import free_port
 from lambda_spark.settings import PROJECT_ROOT, Settings
 
+pytestmark = pytest.mark.slow
+
 ALL_JOBS = str(PROJECT_ROOT / "tests" / "support" / "all_jobs.py")
 COORDINATES = ("source_topic", "source_partition", "source_offset", "source_file", "source_line")
 

@@ -13,6 +13,8 @@ from lambda_spark.local import demo
 from lambda_spark.report.console import make_console
 from lambda_spark.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 FIRST, LAST = shop_days(range(1, 9)), shop_days(range(9, 11))
 Run = Callable[[int], tuple[Settings, str]]
 

@@ -14,6 +14,8 @@ from playwright.sync_api import expect
 from lambda_spark.local.processes import wait_until
 from lambda_spark.local.synthetic import write_month
 
+pytestmark = pytest.mark.slow
+
 EVENTS = 4_000
 
 

@@ -21,6 +21,8 @@ from lambda_spark.replay.bulk_replay import bulk_replay
 from lambda_spark.replay.replay import Replayed, replay
 from lambda_spark.settings import KafkaSettings, load_settings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def new_kafka(broker: str, new_topic: Callable[[], str]) -> Callable[[], KafkaSettings]:

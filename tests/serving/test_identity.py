@@ -27,7 +27,7 @@ from lambda_spark.delta.file_tasks import EventSlice
 from lambda_spark.delta.tables import EVENTS, RECENT_BRANDS, USER_BRANDS
 from lambda_spark.replay.replay import replay
 from lambda_spark.serving import histories
-from lambda_spark.serving.snapshot import open_realtime_view
+from lambda_spark.serving.snapshot import open_snapshot
 from lambda_spark.settings import BrandSettings
 
 LIMIT = 50
@@ -91,7 +91,7 @@ def lists(spark: SparkSession, new_run: NewSettings, tmp_path_factory: pytest.Te
     first_half = stored_lists(root, USER_BRANDS)
     pipelines.ingest_topic(spark, settings, available_now=True)
     log, events = commits.read(spark, root, RECENT_BRANDS), commits.read(spark, root, EVENTS)
-    merged = histories.merged_views(spark, root, LIMIT, open_realtime_view(root))
+    merged = histories.merged_views(spark, root, LIMIT, open_snapshot(root))
     found = lists_by_way(
         {
             "stream, its rows merged": merge_brand_lists([log], LIMIT),
@@ -122,6 +122,7 @@ def merged_parts(folder: Path, events: DataFrame, condition: str) -> DataFrame:
     return merge_brand_lists([brand_lists(events.sparkSession, [EventSlice([file])], BRANDS) for file in files], LIMIT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("name", FILES)
 def test_every_way_gives_every_user_of_the_file_the_same_brands(
@@ -135,6 +136,7 @@ def test_every_way_gives_every_user_of_the_file_the_same_brands(
         assert {user_id: found.get(user_id) for user_id in wanted} == wanted, way
 
 
+@pytest.mark.slow
 def test_nobody_else_has_brands(lists: dict[str, Lists]) -> None:
     names = [name for name in FILES if (REAL_DATA / name).exists()]
     users = {int(row["user_id"]) for name in names for order in ORDERS for row in real_rows(name, order)}

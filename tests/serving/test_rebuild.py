@@ -65,6 +65,7 @@ def test_the_identity_holds_and_a_wrong_view_is_found(spark: SparkSession, run: 
     assert not (brands.is_none and counts.is_none)
 
 
+@pytest.mark.slow
 def test_make_identity_exits_with_1_where_a_view_is_wrong(run: Settings) -> None:
     command = ["python", str(PROJECT_ROOT / "jobs" / "identity.py")]
     log = DeltaTable(tables.path_of(run.data_root, RECENT_BRANDS))
@@ -96,6 +97,7 @@ def test_a_rebuild_gives_the_same_views_and_mends_wrong_ones(spark: SparkSession
     assert all_tables(run.data_root) == before
 
 
+@pytest.mark.slow
 def test_a_rebuild_works_while_the_stream_runs_and_the_stream_goes_on_from_its_offsets(
     spark: SparkSession, run: Settings
 ) -> None:
@@ -126,6 +128,7 @@ def test_nothing_is_replaced_where_the_new_views_and_the_realtime_view_differ(
     assert versions(run.data_root) == before
 
 
+@pytest.mark.slow
 @pytest.mark.fault("a failure between two writes")
 def test_a_rebuild_that_dies_leaves_whole_views_and_the_next_one_all_of_them(
     spark: SparkSession, run: Settings, monkeypatch: pytest.MonkeyPatch
@@ -148,6 +151,7 @@ def test_a_rebuild_that_dies_leaves_whole_views_and_the_next_one_all_of_them(
     assert is_same(spark, run)
 
 
+@pytest.mark.slow
 def test_the_views_may_all_be_gone(spark: SparkSession, run: Settings) -> None:
     pipelines.ingest_topic(spark, run, available_now=True)
     for view in (PRODUCT_ACTIVITY, tables.TRENDS, USER_BRANDS):

@@ -27,7 +27,7 @@ from lambda_spark.delta.tables import (
 )
 from lambda_spark.settings import PROJECT_ROOT, Settings
 
-pytestmark = pytest.mark.fault("a failure between two writes")
+pytestmark = [pytest.mark.fault("a failure between two writes"), pytest.mark.slow]
 
 SECTIONS = {"speed": {"shards": 2, "state_partitions": 1}, "brands": {"limit": 4}}
 Job = Callable[[SparkSession, Settings], object]

@@ -16,7 +16,7 @@ from lambda_spark.delta.tables import EVENTS, RECENT_BRANDS, REJECTED_EVENTS
 from lambda_spark.settings import PROJECT_ROOT, Settings
 from lambda_spark.speed.checkpoints import ingest_checkpoint, received_count, speed_checkpoint
 
-pytestmark = pytest.mark.fault("the disk is full")
+pytestmark = [pytest.mark.fault("the disk is full"), pytest.mark.slow]
 
 SECTIONS = {"speed": {"max_messages_per_trigger": 100}, "ingest": {"max_messages_per_trigger": 100}}
 STREAMS = (pipelines.ingest_topic, pipelines.speed_stream)

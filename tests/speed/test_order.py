@@ -15,7 +15,7 @@ from lambda_spark import pipelines
 from lambda_spark.delta.tables import EVENTS, PRODUCT_ACTIVITY, RECENT_BRANDS, TRENDS, USER_BRANDS, Table, path_of
 from lambda_spark.settings import Settings
 
-pytestmark = pytest.mark.fault("messages shuffled, late, twice, and by another partition")
+pytestmark = [pytest.mark.fault("messages shuffled, late, twice, and by another partition"), pytest.mark.slow]
 
 LIMIT = 4
 EVENTS_SENT = shop_days(range(1, 11))

@@ -24,7 +24,7 @@ from lambda_spark.api.topic import TopicWatch
 from lambda_spark.api.view_cache import VersionedCache, ViewCache
 from lambda_spark.delta import event_log, tables
 from lambda_spark.delta.tables import EVENTS, RECENT_BRANDS, REJECTED_EVENTS, Table
-from lambda_spark.events.rejects import SENTENCES, Reason
+from lambda_spark.events.parsing import SENTENCES, Reason
 from lambda_spark.report.summary import rejected_by_reason
 from lambda_spark.serving.identity_result import read_identity_result
 from lambda_spark.speed import checkpoints
