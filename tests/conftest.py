@@ -30,7 +30,7 @@ hypothesis.settings.register_profile("tests", deadline=None, suppress_health_che
 hypothesis.settings.load_profile("tests")
 DEFAULT_TIMEOUT_CONFIG.__init__(timeout=PATIENCE)
 
-# The fixtures of the page's tests.
+# The fixtures for tests of the page.
 pytest_plugins = ["browser"]
 
 # With pytest-xdist there are several processes, gw0, gw1 and so on.
