@@ -85,7 +85,7 @@ s3: ready  ## Fetch what a data root on object storage needs: LAMBDA_DATA_ROOT=s
 package: dist/lambda_spark.zip  ## Make dist/lambda_spark.zip, which `spark-submit --py-files` hands to the executors
 
 # A wheel is a zip with the package at its root, which is what Spark asks for; only the name has to end in .zip.
-dist/lambda_spark.zip: pyproject.toml $(wildcard lambda_spark/*) | ready
+dist/lambda_spark.zip: pyproject.toml $(shell find lambda_spark -type f -not -path "*/__pycache__/*") | ready
 	@rm -f dist/*.whl
 	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
 	@mv dist/*.whl $@

@@ -94,14 +94,10 @@ def batch_table(step: str, testbed: Testbed) -> Table:
     module = ["bench.batch_steps", step, "--month", str(testbed.month(testbed.scale.batch_events))]
     cases = [Case("lambda-spark", partial(_own_run, testbed, step, module), "Delta, can be run again")]
     if step == "window":
-        cases.append(
-            Case(
-                "lambda-spark, no Spark",
-                partial(_own_run, testbed, step, ["bench.batch_steps", step, "--without-spark"]),
-            )
-        )
-    is_delta = "Delta by delta-rs, no rejects kept" if step == "files" else _NOT_DELTA
-    cases += [Case(name, partial(_other_run, testbed, step, name), is_delta) for name in ("DuckDB", "Polars")]
+        module = ["bench.batch_steps", step, "--without-spark"]
+        cases.append(Case("lambda-spark, no Spark", partial(_own_run, testbed, step, module)))
+    remark = "Delta by delta-rs, no rejects kept" if step == "files" else _NOT_DELTA
+    cases += [Case(name, partial(_other_run, testbed, step, name), remark) for name in ("DuckDB", "Polars")]
     if step == "activity":
         share = f"from the files of the first {testbed.scale.pandas_days} days, in memory"
         cases.append(Case("pandas, as the original system", partial(_pandas_run, testbed), share, 1))

@@ -7,7 +7,7 @@ from itertools import chain, cycle, islice
 from pathlib import Path
 from random import Random
 
-from lambda_spark.events.rejects import Reason
+from lambda_spark.events.parsing import Reason
 from lambda_spark.kafka.client import ensure_topic, open_producer
 from lambda_spark.settings import KafkaSettings
 

@@ -100,7 +100,7 @@ def _write(root: str, table: Table, parts: Iterable[pa.Table], lineage: Mapping[
     for part in chain([first], parts):
         writer.write(part)
     written = [Row(**file) for file in writer.finish().to_pylist()]
-    commits.commit_staged(root, commits.Staged(table, written, "true", lineage))
+    commits.commit_staged(root, commits.Staged(table, written, None, lineage))
 
 
 def _events(root: str, users: int, events_a_month: int, day: int) -> pa.Table:

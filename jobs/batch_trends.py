@@ -2,7 +2,7 @@
 
 from lambda_spark import cli, pipelines
 from lambda_spark.delta.session import get_spark
-from lambda_spark.report import answers, samples
+from lambda_spark.report import answers
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     asked, spark = cli.asked_range(args, settings.trends.bucket), get_spark("batch-trends")
     request = pipelines.batch_trends(spark, settings, asked)
     if args.show:
-        samples.show_batch(spark, settings.data_root)
+        answers.show_batch(spark, settings.data_root)
     answers.print_trends(settings.data_root, request, settings.trends)
 
 

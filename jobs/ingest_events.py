@@ -5,7 +5,7 @@ from pathlib import Path
 from lambda_spark import cli, pipelines
 from lambda_spark.delta.session import get_spark
 from lambda_spark.events.event_files import find_event_files
-from lambda_spark.report import console, samples
+from lambda_spark.report import answers, console
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
     options.add_argument("files", nargs="*", type=Path, help="event files or folders to store without Kafka")
     args = options.parse_args()
     settings, files, spark = cli.load(args), find_event_files(args.files), get_spark("ingest-events")
-    watch = samples.watch_ingest(spark, settings.kafka) if args.show else None
+    watch = answers.watch_ingest(spark, settings.kafka) if args.show else None
     if files:
         counts = pipelines.ingest_files(spark, settings, files)
     else:

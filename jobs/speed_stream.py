@@ -3,7 +3,7 @@
 from lambda_spark import cli, pipelines
 from lambda_spark.delta.event_log import Counts
 from lambda_spark.delta.session import get_spark
-from lambda_spark.report import console, samples
+from lambda_spark.report import answers, console
 
 
 def main() -> None:
@@ -12,7 +12,7 @@ def main() -> None:
     args = options.parse_args()
     settings = cli.load(args)
     spark = get_spark("speed-stream")
-    watch = samples.watch_speed(spark, settings.kafka) if args.show else None
+    watch = answers.watch_speed(spark, settings.kafka) if args.show else None
     received = pipelines.speed_stream(spark, settings, args.available_now, watch, args.rebuild_from_master)
     console.print_counts(console.make_console(), Counts(speed_received=received))
 

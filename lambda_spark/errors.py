@@ -1,7 +1,4 @@
-"""What a user can do wrong or lack: every message names the value and the remedy.
-
-Ending cleanly: Ctrl-C and SIGTERM become a flag that long work looks at between two steps.
-"""
+"""What ends a job early: a user's mistake, named with its value and the remedy, or a request to stop."""
 
 import signal
 from collections.abc import Iterator
@@ -30,7 +27,7 @@ class BrokerError(LambdaSparkError):
 
 
 class StreamError(LambdaSparkError):
-    """Raised when a stream must not start on its checkpoint, or not go on: it would lose or repeat messages."""
+    """Raised when a stream must not start on its checkpoint, or must end: it would lose or repeat messages."""
 
 
 class OvertakenError(LambdaSparkError):
@@ -59,7 +56,7 @@ class UnknownProductError(LambdaSparkError):
 
 @contextmanager
 def stop_requested() -> Iterator[Event]:
-    """Yield an event that the first Ctrl-C or SIGTERM inside the block sets; a second one ends the process as usual."""
+    """Yield an event that the first Ctrl-C or SIGTERM inside the block sets; a second one ends the process at once."""
     requested = Event()
 
     def request(*_: object) -> None:

@@ -12,21 +12,19 @@ from lambda_spark import schemas
 from lambda_spark.batch import product_activity, trends, user_brands
 from lambda_spark.delta import commits, event_log, tables
 from lambda_spark.delta.event_log import Counts, event_days
-from lambda_spark.delta.parquet_files import as_map_in_arrow
+from lambda_spark.delta.parquet_files import as_map_in_arrow, window_key
 from lambda_spark.delta.tables import EVENTS, MASTER_DATASET, RECENT_BRANDS, RECOMMENDATIONS
 from lambda_spark.events import parsing
 from lambda_spark.events.event_files import check_event_file, file_id, plan_ranges
 from lambda_spark.kafka import source
 from lambda_spark.kafka.client import broker_monitor
 from lambda_spark.serving import recommender, verification
-from lambda_spark.serving.rebuild import rebuild_views
 from lambda_spark.serving.recommender import Query, Result
 from lambda_spark.serving.snapshot import boundary_of, open_snapshot
-from lambda_spark.serving.verification import Difference
+from lambda_spark.serving.verification import Difference, rebuild_views
 from lambda_spark.settings import Settings
-from lambda_spark.speed import checkpoint_rebuild, checkpoints, micro_batches, state, streams
-from lambda_spark.speed.checkpoint_guard import guarded_checkpoint
-from lambda_spark.speed.checkpoint_rebuild import CheckpointStart
+from lambda_spark.speed import checkpoint_guard, checkpoints, micro_batches, state, streams
+from lambda_spark.speed.checkpoint_guard import CheckpointStart, guarded_checkpoint
 from lambda_spark.speed.streams import BatchListener
 from lambda_spark.time_ranges import Request, TimeRange
 from lambda_spark.trends import windows
@@ -43,11 +41,11 @@ def ingest_topic(
 ) -> Counts:
     """Topic -> `events` and `rejected_events`, exactly once. Returns what this run has received and stored.
 
-    With `rebuild` it goes on without its checkpoint, from what the tables hold.
+    With `rebuild` it resumes without its checkpoint, from what the tables hold.
     """
     root, checkpoint = settings.data_root, checkpoints.ingest_checkpoint(settings.data_root)
-    seed = partial(checkpoint_rebuild.ingest_start, root, settings.kafka.topic) if rebuild else None
-    with guarded_checkpoint(settings.kafka, root, checkpoint, EVENTS, seed):
+    start = partial(checkpoint_guard.ingest_start, root, settings.kafka.topic) if rebuild else None
+    with guarded_checkpoint(settings.kafka, root, checkpoint, EVENTS, start):
         commits.create_all(spark, root, MASTER_DATASET)
         before = event_log.master_dataset_counts(root)
         messages = source.stream_messages(spark, settings.kafka, settings.ingest.max_messages_per_trigger)
@@ -59,7 +57,7 @@ def ingest_topic(
 
 
 def ingest_files(spark: SparkSession, settings: Settings, files: Sequence[Path]) -> Counts:
-    """Event files -> the same tables, without Kafka; a file whose content is there already is passed over.
+    """Event files -> the same tables, without Kafka; a file whose content is stored already is skipped.
 
     Raises EventFileError before anything is stored.
     """
@@ -74,7 +72,7 @@ def ingest_files(spark: SparkSession, settings: Settings, files: Sequence[Path])
         numbers = spark.range(0, len(ranges), numPartitions=len(ranges))
         commits.append_once(numbers, parsing.range_divider(ranges), root, MASTER_DATASET, f"file/{file_id(file)}", 0)
 
-    # While a file is looked through on the driver, the tasks have another to work on.
+    # While the driver scans a file, the tasks work on another.
     with ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
         list(pool.map(store, files))
     return event_log.growth(before, event_log.master_dataset_counts(root))
@@ -97,7 +95,7 @@ def speed_stream(
 
     def start() -> CheckpointStart:
         batch_brands(spark, settings)
-        return checkpoint_rebuild.speed_start(root, topic, settings.brands)
+        return checkpoint_guard.speed_start(root, topic, settings.brands)
 
     with guarded_checkpoint(settings.kafka, root, checkpoint, RECENT_BRANDS, start if rebuild else None):
         commits.create(spark, root, RECENT_BRANDS)
@@ -119,7 +117,7 @@ def batch_trends(spark: SparkSession, settings: Settings, asked: TimeRange | Non
 
     Returns the window that answers what was asked, which is stored now.
 
-    Raises TimeRangeError for a range that cannot be answered, NotComputedError where there are no events.
+    Raises TimeRangeError for a range that cannot be answered, NotComputedError if there are no events.
     """
     root = settings.data_root
     request = windows.resolve_request(settings.trends, asked, event_days(root))
@@ -134,7 +132,7 @@ def batch_trends(spark: SparkSession, settings: Settings, asked: TimeRange | Non
 def batch_brands(spark: SparkSession, settings: Settings, rebuild: bool = False) -> None:
     """Master dataset -> `user_brands`, from what is new or from the first event on.
 
-    Raises NotComputedError where there are no events.
+    Raises NotComputedError if there are no events.
     """
     event_days(settings.data_root)
     user_brands.update_user_brands(spark, settings.data_root, settings.brands, rebuild)
@@ -156,13 +154,14 @@ def recommend(
     snapshot = open_snapshot(root)
     query = recommender.plan_query(settings, snapshot, asked, as_of, users)
     lineage, rows = recommender.query_lineage(settings, query, snapshot), None
+    key = window_key(query.request.range)
     if users:
         plan = recommender.plan_recommendations(spark, settings, query, snapshot)
         computed = plan.brands.mapInArrow(as_map_in_arrow(plan.build_rows), schemas.RECOMMENDATIONS)
         rows = computed.orderBy("user_id", "rank").collect()
-    elif tables.lineage_of(root, RECOMMENDATIONS) != lineage:
+    elif tables.window_lineages(root, RECOMMENDATIONS, [key]).get(key) != lineage:
         plan = recommender.plan_recommendations(spark, settings, query, snapshot)
-        commits.replace(plan.brands, plan.build_rows, root, RECOMMENDATIONS, query.where(), lineage)
+        commits.replace(plan.brands, plan.build_rows, root, RECOMMENDATIONS, [key], lineage)
     return Result(query, boundary_of(root, snapshot), rows)
 
 
@@ -181,7 +180,7 @@ def verify(
     query = recommender.plan_query(settings, snapshot, asked, as_of, users)
     if users:
         return verification.verify_now(spark, settings, query, snapshot)
-    return verification.verify_stored(spark, settings.data_root, query.where())
+    return verification.verify_stored(spark, settings.data_root, query.request.range)
 
 
 def rebuild(spark: SparkSession, settings: Settings) -> list[Difference]:
@@ -198,7 +197,8 @@ def rebuild(spark: SparkSession, settings: Settings) -> list[Difference]:
     answered: dict[str, Query] = {}
     for lineage in tables.lineages_of(settings.data_root, RECOMMENDATIONS):
         if not lineage.get("users"):
-            answered.setdefault(lineage["rows"], recommender.query_of(lineage))
+            query = recommender.query_of(lineage)
+            answered.setdefault(window_key(query.request.range), query)
     for query in reversed(answered.values()):
         of_bucket = settings.trends.model_copy(update={"bucket": query.request.bucket})
         recommend(spark, settings.model_copy(update={"trends": of_bucket}), query.request.range, as_of=query.as_of)

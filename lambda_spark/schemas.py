@@ -21,26 +21,26 @@ _EVENT = """
     brand string, price double, user_id bigint, user_session string, event_date date
 """
 
-# Where a row came from: topic, partition and offset, or file and line; the other two are NULL.
+# The source of a row: topic, partition and offset, or file and line; the other two are NULL.
 _SOURCE = """
     source_topic string, source_partition int, source_offset bigint, source_file string, source_line bigint
 """
 
 _BRANDS = "user_id bigint, brands array<struct<brand: string, last_seen_at: timestamp>>"
 
-# One row per message or file line: an event, or, where `reason` is not NULL, the raw value that is none.
+# One row per message or file line: an event, or, if `reason` isn't NULL, a raw value that is rejected.
 PARSED = f"{_EVENT}, {_SOURCE}, value string, reason string"
 
 # One row per event received. `event_date` is the day of `event_time` in UTC.
 EVENTS = f"{_EVENT}, {_SOURCE}"
 
-# One row per message or file line that is no event. `reason` is a lambda_spark.rejects.Reason.
+# One row per message or file line that isn't an event. `reason` is a lambda_spark.events.parsing.Reason.
 REJECTED_EVENTS = f"value string, reason string, {_SOURCE}, rejected_at timestamp"
 
 # One row per row of rejected_events whose message was sent to the topic again.
 REPLAYED_REJECTS = "source_topic string, source_partition int, source_offset bigint, replayed_at timestamp"
 
-# The event types that are counted apart, and the column of each count.
+# The event types with a count each, and its column.
 COUNT_COLUMNS = {
     "view": "view_count",
     "cart": "cart_count",
@@ -48,7 +48,7 @@ COUNT_COLUMNS = {
     "purchase": "purchase_count",
 }
 
-# What the weights call all other types.
+# The name of all other types in the weights.
 OTHER = "other"
 
 _ACTIVITY = """
@@ -60,11 +60,14 @@ _ACTIVITY = """
 # One row per (event_date, product_id). Counts are events, `user_count` distinct users of that day.
 PRODUCT_ACTIVITY = f"event_date date, {_ACTIVITY}"
 
-# The same per (bucket_at, product_id), for buckets of any size.
+# One row per (bucket_at, product_id), for buckets of any size.
 BUCKET_ACTIVITY = f"bucket_at timestamp, {_ACTIVITY}"
 
+# The partition column of `trends` and `recommendations`, which parquet_files.with_window adds when rows are written.
+WINDOW = "window string"
+
 # One row per (window_from, window_to, bucket, product_id). Counts and the increase are of events, weighted by type;
-# score, growth, z and confidence of distinct users or of events, as trends.count_by says.
+# score, growth, z and confidence of distinct users or of events, depending on trends.count_by.
 TRENDS = """
     window_from timestamp, window_to timestamp, bucket string, rank int, product_id bigint, brand string,
     category_code string, buckets array<struct<bucket_at: timestamp, event_count: double>>, event_count double,
@@ -90,20 +93,22 @@ RECOMMENDATIONS = """
 
 RECOMMENDATION_COLUMNS = tuple(column.split()[0] for column in RECOMMENDATIONS.split(","))
 
-# The next offset of each partition of the one topic that a query reads.
+# The next offset of each partition of a topic.
 Offsets = dict[int, int]
+
+# A row of a table, whose columns are attributes.
 Row: TypeAlias = Any
 
 
 def is_local(root: str) -> bool:
-    """Say whether the root is a folder of this machine."""
+    """Return True if the root is a folder of this machine."""
     return "://" not in root
 
 
 def checked_uri(uri: str) -> str:
     """Return the URI of a data root without a slash at its end.
 
-    Raises ValueError where it could lead elsewhere, or holds a key, which would then stand in tables and logs.
+    Raises ValueError if it could lead elsewhere, or holds a key, which would then be written into tables and logs.
     """
     address = urlsplit(uri)
     if "@" in address.netloc:

@@ -16,11 +16,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEARS = range(1900, 2200)
 _UNITS = {"day": DAY, "hour": timedelta(hours=1), "minute": timedelta(minutes=1)}
 
-# Tried from the largest on where the data spans no two complete days: no day has enough of any larger one.
+# Tried from the largest on if the data spans less than two complete days.
 _FINER_BUCKETS = ("hour", "10 minutes", "5 minutes", "minute")
 _ENOUGH_BUCKETS = 7
 
-# What follows the newest event for so long is known all the same: an event of its last hour makes a day complete.
+# An event of its last hour makes a day complete: an hour without events is taken as seen.
 _UNSEEN = timedelta(hours=1)
 
 
@@ -43,7 +43,7 @@ class EventDay(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What is to be computed: a range, its bucket, and what the user should be told about it."""
+    """A range to compute, its bucket, and notes about it for the user."""
 
     range: TimeRange
     bucket: str
@@ -94,7 +94,7 @@ def check_range(asked: TimeRange, bucket: str) -> TimeRange:
 
 
 def check_held(asked: TimeRange, days: Sequence[EventDay]) -> tuple[str, ...]:
-    """Return what to say of a range that reaches past the data. Raises TimeRangeError where it is wholly outside."""
+    """Return a note if a range reaches past the data. Raises TimeRangeError if it is wholly outside."""
     first, last = days[0].first_at, days[-1].last_at
     held = f"{format_instant(first)} to {format_instant(last)}"
     if asked.end <= first or asked.start > last:
@@ -111,9 +111,9 @@ def complete_days(days: Sequence[EventDay]) -> list[date]:
 
 
 def default_request(days: Sequence[EventDay], length: int, bucket: str) -> Request:
-    """Return the last `length` complete days; finer buckets over the newest data where these hold no two buckets.
+    """Return the last `length` complete days; finer buckets over the newest data if these hold fewer than two buckets.
 
-    Raises TimeRangeError for days that are no whole number of buckets, and where a few minutes are all there is.
+    Raises TimeRangeError if the days are not a whole number of buckets, or if all data lies within a few minutes.
     """
     complete = complete_days(days)
     if complete:
@@ -132,7 +132,7 @@ def default_windows(days: Sequence[EventDay], length: int) -> list[TimeRange]:
 
 
 def is_midnight(instant: datetime) -> bool:
-    """Say whether a day begins with the instant, in UTC."""
+    """Return True if the instant is a midnight in UTC."""
     return instant == start_of(instant.astimezone(UTC).date())
 
 
@@ -153,7 +153,7 @@ def instant(micros: int) -> datetime:
 
 
 def format_instant(instant: datetime) -> str:
-    """Write an instant in UTC, as a date where it is midnight."""
+    """Write an instant in UTC, as a date if it is midnight."""
     utc = instant.astimezone(UTC)
     return utc.strftime("%Y-%m-%d") if utc.time() == time(0) else utc.strftime("%Y-%m-%dT%H:%M:%S")
 

@@ -28,7 +28,7 @@ from lambda_spark.delta.tables import (
 from lambda_spark.errors import StreamError
 from lambda_spark.kafka.client import ensure_topic
 from lambda_spark.serving import histories, verification
-from lambda_spark.serving.snapshot import open_realtime_view
+from lambda_spark.serving.snapshot import open_snapshot
 from lambda_spark.settings import Settings
 from lambda_spark.speed import state
 from lambda_spark.speed.checkpoints import speed_checkpoint
@@ -55,7 +55,7 @@ def roots(
     send(anew.kafka, [*shop_days(range(1, 9)), b"no event"])
     seen = [*shop_days(range(1, 9)), *shop_days(ahead)]
     unread = send(anew.kafka, shop_days(ahead)) if ahead else 0
-    brands = lists_of(histories.merged_views(spark, upgraded.data_root, 50, open_realtime_view(upgraded.data_root)))
+    brands = lists_of(histories.merged_views(spark, upgraded.data_root, 50, open_snapshot(upgraded.data_root)))
     late = [{**event, "coupon": "SPRING"} for event in shop_days(range(9 + len(ahead), 11))]
     unread += send(anew.kafka, late)
     stored = {}

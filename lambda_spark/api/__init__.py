@@ -1,5 +1,5 @@
-"""The HTTP API and the page, over the tables and without Spark.
+"""The HTTP API and its page, over the tables, without Spark.
 
-The tables of a data root come in and are kept in memory, current within a second.
-Out go JSON answers, problems of RFC 9457, server-sent events, metrics and the page's files.
+In come the tables of a data root and the topic; what requests need of them is in memory, current within a second.
+Out go JSON answers, problems (RFC 9457), server-sent events, metrics and the files of the page.
 """

@@ -1,27 +1,42 @@
-"""What the API answers, for its OpenAPI description; tests hold the answers against it.
+"""The JSON of answers: models for the OpenAPI description, which tests check the answers against, and the encoding.
 
-What /v1/status answers, for its OpenAPI description.
+Routes encode plain dictionaries instead of these models, which saves a validation per answer.
 """
 
 from datetime import datetime
 from typing import Annotated, Literal
 
+import orjson
+from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+_ENCODING = orjson.OPT_UTC_Z | orjson.OPT_SERIALIZE_NUMPY
+
+# Text, since JavaScript rounds integers above 2^53.
 Id = Annotated[str, Field(pattern=r"^-?[0-9]{1,19}$", examples=["512006836"])]
 
 
+def render(content: object, status: int = 200, media_type: str = "application/json") -> Response:
+    """Return the JSON response with this content."""
+    return Response(to_json(content), status, media_type=media_type)
+
+
+def to_json(content: object) -> bytes:
+    """Return the content as JSON, with instants in UTC that end in Z."""
+    return orjson.dumps(content, option=_ENCODING)
+
+
 class Answer(BaseModel):
-    """An answer, or a part of one: no other fields than these."""
+    """An answer or a part of one, without further fields."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Reach(Answer):
-    """How far an answer reaches: the newest event of the batch layer, and of either, by their own time.
+class Freshness(Answer):
+    """How fresh an answer is: the event time of the newest event of the batch layer, and of either layer.
 
-    `lag_s` is for how long the oldest message that the speed layer has not taken in has been waiting, in seconds; null
-    where the broker cannot be asked.
+    `lag_s` is how long the oldest message that the speed layer has not processed has been waiting, in seconds; null if
+    the broker is not available. `notes` are sentences for people.
     """
 
     batch_upto: datetime | None
@@ -31,7 +46,7 @@ class Reach(Answer):
 
 
 class WindowName(Answer):
-    """A half-open range, and the size of its buckets."""
+    """A half-open time range and its bucket size."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
@@ -41,7 +56,7 @@ class WindowName(Answer):
 
 
 class Recommendation(Answer):
-    """A product, and the evidence for it; the brand's position is null for a fallback."""
+    """A recommended product and the evidence for it; the brand's position is null for a fallback."""
 
     rank: int
     product_id: Id
@@ -55,8 +70,8 @@ class Recommendation(Answer):
     reason: str
 
 
-class Recommendations(Reach):
-    """What is recommended to a user; `as_of` is null where it is answered from all that is known."""
+class Recommendations(Freshness):
+    """The recommendations for a user; `as_of` is null if they are computed from everything that is known now."""
 
     user_id: Id
     window: WindowName
@@ -65,14 +80,14 @@ class Recommendations(Reach):
 
 
 class Brand(Answer):
-    """A brand that a user was seen with; position 1 is the most recent."""
+    """A recent brand of a user; position 1 is the most recent."""
 
     position: int
     brand: str
     last_seen_at: datetime
 
 
-class Brands(Reach):
+class Brands(Freshness):
     """The recent brands of a user."""
 
     user_id: Id
@@ -81,21 +96,21 @@ class Brands(Reach):
 
 
 class User(Answer):
-    """A user to pick."""
+    """A user with recent brands."""
 
     user_id: Id
     brand_count: int
     last_seen_at: datetime
 
 
-class Users(Reach):
-    """Users, those first whom the speed layer has told of last."""
+class Users(Freshness):
+    """Users, the most recently changed by the speed layer first."""
 
     users: list[User]
 
 
 class Trend(Answer):
-    """A product that trends; `buckets` are its events, in the order of `bucket_starts`."""
+    """A trending product; `buckets` are its event counts, in the order of `bucket_starts`."""
 
     rank: int
     product_id: Id
@@ -112,8 +127,8 @@ class Trend(Answer):
     confidence: Literal["confirmed", "emerging"] | None
 
 
-class Trends(Reach):
-    """The trends of a window; `shop` are the events of the whole shop per bucket."""
+class Trends(Freshness):
+    """The trends of a window; `shop` are the event counts of the whole shop per bucket."""
 
     window: WindowName
     rank_by: str
@@ -123,7 +138,7 @@ class Trends(Reach):
 
 
 class BucketCounts(Answer):
-    """What happened to a product in a bucket."""
+    """The counts of a product in a bucket."""
 
     view_count: int
     cart_count: int
@@ -133,8 +148,8 @@ class BucketCounts(Answer):
     user_count: int
 
 
-class Product(Reach):
-    """A product and its buckets."""
+class Product(Freshness):
+    """A product and its counts per bucket; `shop` are the event counts of the whole shop per bucket."""
 
     product_id: Id
     brand: str | None
@@ -147,13 +162,13 @@ class Product(Reach):
 
 
 class Health(Answer):
-    """That the server lives, or can answer."""
+    """Whether the server is running, or ready to answer."""
 
     status: Literal["live", "ready"]
 
 
 class Topic(Answer):
-    """The topic; the number of its messages is null where the broker cannot be asked."""
+    """The topic; the number of its messages is null if the broker is not available."""
 
     name: str
     message_count: int | None
@@ -161,7 +176,7 @@ class Topic(Answer):
 
 
 class BatchLayer(Answer):
-    """What the batch layer has received and made of it; `upto` is its newest event's time."""
+    """Messages and lines that the batch layer has received; `upto` is the event time of its newest event."""
 
     received: int
     stored: int
@@ -171,9 +186,9 @@ class BatchLayer(Answer):
 
 
 class SpeedLayer(Answer):
-    """What the speed layer has received; `behind` are messages, `lag_s` for how long the oldest of them has waited.
+    """Messages that the speed layer has received; `behind` is how many are waiting, `lag_s` how long the oldest has.
 
-    `stopped_since` is told while they wait for long.
+    `stopped_since` is null unless messages have been waiting for long.
     """
 
     received: int
@@ -185,7 +200,7 @@ class SpeedLayer(Answer):
 
 
 class Rates(Answer):
-    """Messages per second of the last ten; null until they are known."""
+    """Messages per second over the last ten seconds; null until they are known."""
 
     topic: float | None
     batch: float | None
@@ -193,7 +208,7 @@ class Rates(Answer):
 
 
 class Rejects(Answer):
-    """How many messages and lines are no event for a reason."""
+    """The number of messages and lines that were rejected for a reason."""
 
     reason: str
     sentence: str
@@ -201,7 +216,7 @@ class Rejects(Answer):
 
 
 class IdentityPart(Answer):
-    """What has been compared, and how many rows differ."""
+    """A comparison: what was compared, the number of rows, and of those that differ."""
 
     what: str
     rows: int
@@ -209,7 +224,7 @@ class IdentityPart(Answer):
 
 
 class Identity(Answer):
-    """The last result of jobs/identity.py."""
+    """The latest result of jobs/identity.py."""
 
     checked_at: datetime
     agrees: bool

@@ -1,18 +1,15 @@
-"""Answers as JSON: instants in UTC that end in Z, ids as text, since JavaScript rounds the 19 digits that some have.
-
-Everything that goes wrong, as application/problem+json (RFC 9457) that names the field, its value and the remedy.
-"""
+"""Errors as application/problem+json (RFC 9457), which names the field, its value and the remedy."""
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
+from lambda_spark.api.models import render
 from lambda_spark.errors import (
     LambdaSparkError,
     NotComputedError,
@@ -22,24 +19,11 @@ from lambda_spark.errors import (
     UnknownUserError,
 )
 
-_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_SERIALIZE_NUMPY
-
-
-def render(content: object, status: int = 200, media_type: str = "application/json") -> Response:
-    """Return the response with that content."""
-    return Response(dump(content), status, media_type=media_type)
-
-
-def dump(content: object) -> bytes:
-    """Return the content as JSON."""
-    return orjson.dumps(content, option=_OPTIONS)
-
-
 MEDIA_TYPE = "application/problem+json"
 _MOST_CHARACTERS = 200
 
-# What each error of ours is called, and its status.
-_TYPES: Mapping[type[LambdaSparkError], tuple[str, int]] = {
+# The problem type and status of each error.
+_TYPES_BY_ERROR: Mapping[type[LambdaSparkError], tuple[str, int]] = {
     UnknownUserError: ("unknown-user", 404),
     UnknownProductError: ("unknown-product", 404),
     TimeRangeError: ("bad-range", 422),
@@ -48,9 +32,9 @@ _TYPES: Mapping[type[LambdaSparkError], tuple[str, int]] = {
 }
 
 # The parameters that name a window and a moment.
-_SPAN = ("from", "to", "bucket", "as_of")
+_WINDOW_PARAMETERS = ("from", "to", "bucket", "as_of")
 
-# What pydantic says of a value, and what to do about it; limits say it themselves.
+# The remedy by the field of pydantic's error context, which has the limit or the remedy itself.
 _REMEDIES = {
     "ge": "Give at least {}.",
     "le": "Give at most {}.",
@@ -59,19 +43,22 @@ _REMEDIES = {
     "remedy": "{}",
 }
 
-_WHOLE = "Give a whole number."
-_REMEDIES_BY_TYPE = {"int_parsing": _WHOLE, "int_parsing_size": _WHOLE, "bool_parsing": "Give true or false."}
+_REMEDIES_BY_TYPE = {
+    "int_parsing": "Give a whole number.",
+    "int_parsing_size": "Give a whole number.",
+    "bool_parsing": "Give true or false.",
+}
 
 
 class Cause(BaseModel):
-    """Why nothing can be answered yet, and what to run."""
+    """Why requests cannot be answered yet, and what to run."""
 
     cause: str
     remedy: str
 
 
 class Problem(BaseModel):
-    """What went wrong. `fallback` is where to ask instead, `causes` is all that keeps the server from answering."""
+    """What went wrong. `fallback` is a path to request instead, `causes` are all reasons for not being ready."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -101,11 +88,11 @@ class Problem(BaseModel):
 RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": text}
     for status, text in (
-        (401, "The bearer token is missing or another."),
-        (404, "Nothing is known of what was asked for."),
+        (401, "The bearer token is missing or wrong."),
+        (404, "The user or the product is unknown."),
         (422, "A parameter or a range that cannot be answered."),
         (429, "More requests than a client may send in a second."),
-        (503, "Nothing can be answered yet, or not in time."),
+        (503, "There is nothing to answer from yet, or the answer takes too long."),
     )
 }
 
@@ -113,65 +100,65 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 def problem(
     kind: str, status: int, detail: str, causes: Sequence[Cause] | None = None, **other: str | None
 ) -> Response:
-    """Return the response that says so; `other` are the fields of Problem."""
+    """Return the response for a problem; `other` are further fields of Problem."""
     title = kind.replace("-", " ").capitalize()
     body = Problem(type=f"/problems/{kind}", title=title, status=status, detail=detail, causes=causes, **other)
     return render(body.model_dump(exclude_none=True), status, MEDIA_TYPE)
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error of the application in this way."""
-    app.add_exception_handler(LambdaSparkError, _ours)
-    app.add_exception_handler(RequestValidationError, _bad_parameter)
-    app.add_exception_handler(HTTPException, _http)
+def add_error_handlers(app: FastAPI) -> None:
+    """Make the application answer every expected error with a problem."""
+    app.add_exception_handler(LambdaSparkError, _answer_error)
+    app.add_exception_handler(RequestValidationError, _answer_bad_parameter)
+    app.add_exception_handler(HTTPException, _answer_http_error)
 
 
 def cause_of(sentence: str, root: str) -> Cause:
-    """Divide a sentence of ours, which says what is wrong, a colon, and what to do.
+    """Split an error message at its colon into what is wrong and what to do.
 
-    Where the tables are is nobody's business, and the options of jobs have the names of parameters here.
+    The path of the tables is removed, and the options of jobs become the parameters of the same name.
     """
-    for told, here in ((f"{root}/", ""), (f" in {root}", ""), ("--", ""), ("as-of", "as_of")):
-        sentence = sentence.replace(told, here)
+    for text, replacement in ((f"{root}/", ""), (f" in {root}", ""), ("--", ""), ("as-of", "as_of")):
+        sentence = sentence.replace(text, replacement)
     cause, _, remedy = sentence.partition(": ")
     return Cause(cause=cause.rstrip(".") + ".", remedy=remedy[:1].upper() + remedy[1:])
 
 
-def _ours(request: Request, error: Exception) -> Response:
-    kind, status = _TYPES[type(error)]  # type: ignore[index]
-    why = cause_of(str(error), request.app.state.keeper.settings.data_root)
-    field, value = _place_of(kind, request)
+def _answer_error(request: Request, error: Exception) -> Response:
+    kind, status = _TYPES_BY_ERROR[type(error)]  # type: ignore[index]
+    cause = cause_of(str(error), request.app.state.views.settings.data_root)
+    field, value = _parameter_of(kind, request)
     fallback = f"/v1/users/{value}/recommendations?fallback=true" if kind == "unknown-user" else None
-    return problem(kind, status, why.cause, field=field, value=value, remedy=why.remedy or None, fallback=fallback)
+    return problem(kind, status, cause.cause, field=field, value=value, remedy=cause.remedy or None, fallback=fallback)
 
 
-def _place_of(kind: str, request: Request) -> tuple[str | None, str | None]:
-    """Return the parameter that an error is about, and its value; it has none where it is missing."""
+def _parameter_of(kind: str, request: Request) -> tuple[str | None, str | None]:
+    """Return the parameter that an error is about, and its value; None if it is missing."""
     if kind.startswith("unknown-"):
         name = kind.removeprefix("unknown-") + "_id"
         return name, request.path_params[name]
-    given = {name: request.query_params[name] for name in _SPAN if name in request.query_params}
+    given = {name: request.query_params[name] for name in _WINDOW_PARAMETERS if name in request.query_params}
     missing = {"from", "to"} - set(given)
     if kind == "bad-range" and len(missing) == 1:
         return missing.pop(), None
     return ", ".join(given) or None, ", ".join(given.values()) or None
 
 
-def _bad_parameter(_: Request, error: Exception) -> Response:
+def _answer_bad_parameter(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     field, value = str(first["loc"][-1])[:_MOST_CHARACTERS], str(first["input"])[:_MOST_CHARACTERS]
     limits = first.get("ctx", {})
-    known = [text.format(limits[name]) for name, text in _REMEDIES.items() if name in limits]
-    remedy = next(iter(known), None) or _REMEDIES_BY_TYPE.get(first.get("type", "")) or "See /openapi.json."
+    remedies = [text.format(limits[name]) for name, text in _REMEDIES.items() if name in limits]
+    remedy = next(iter(remedies), None) or _REMEDIES_BY_TYPE.get(first.get("type", "")) or "See /openapi.json."
     return problem("bad-parameter", 422, f"{field}: {first['msg']}.", field=field, value=value, remedy=remedy)
 
 
-def _http(request: Request, error: Exception) -> Response:
+def _answer_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     phrase, headers = HTTPStatus(error.status_code).phrase, error.headers or {}
-    kind, place = phrase.lower().replace(" ", "-"), request.url.path[:_MOST_CHARACTERS]
+    kind, path = phrase.lower().replace(" ", "-"), request.url.path[:_MOST_CHARACTERS]
     remedy = f"Ask with {headers['Allow']}." if "Allow" in headers else "/openapi.json lists what there is."
-    response = problem(kind, error.status_code, f"{phrase}: {request.method} {place}.", remedy=remedy)
+    response = problem(kind, error.status_code, f"{phrase}: {request.method} {path}.", remedy=remedy)
     response.headers.update(headers)
     return response

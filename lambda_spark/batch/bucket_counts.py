@@ -17,8 +17,8 @@ from lambda_spark import schemas
 from lambda_spark.batch.tasks import Span, bucket_spans, count_span, day_span
 from lambda_spark.delta import tables
 from lambda_spark.delta.coverage import EVENTS_VERSION, usable_lineage
-from lambda_spark.delta.event_log import changed_days, count_by_day, event_files, files_between
-from lambda_spark.delta.file_tasks import EventFile, map_parts, open_files
+from lambda_spark.delta.event_log import changed_days, count_by_day, event_files
+from lambda_spark.delta.file_tasks import EventFile, files_between, map_parts, open_files
 from lambda_spark.delta.tables import EVENTS, PRODUCT_ACTIVITY
 from lambda_spark.time_ranges import DAY, MICROSECOND, UTC, TimeRange, is_midnight
 from lambda_spark.trends.counting import count_shop

@@ -21,7 +21,7 @@ from lambda_spark.delta.event_log import event_files
 from lambda_spark.delta.file_tasks import EventSlice, map_parts, split_slices
 from lambda_spark.delta.parquet_files import RowBuilder, as_map_in_arrow, unchanged_rows
 from lambda_spark.delta.tables import EVENTS, USER_BRANDS
-from lambda_spark.history.combining import PACKED, lists_of_shards
+from lambda_spark.history.merging import PACKED, lists_of_shards
 from lambda_spark.settings import BrandSettings
 
 # What a task reads: many events of a user to combine, few enough for its memory. And what a task merges.
@@ -44,7 +44,7 @@ def update_user_brands(spark: SparkSession, root: str, brands: BrandSettings, re
     if added or before[COVERS] != lineage[COVERS]:
         lists = brand_lists(spark, [EventSlice(added)], brands)
         merged = merge_into(commits.read(spark, root, USER_BRANDS), lists, brands.limit)
-        commit_unless_overtaken(root, commits.stage(merged, unchanged_rows, root, USER_BRANDS, "true", lineage))
+        commit_unless_overtaken(root, commits.stage(merged, unchanged_rows, root, USER_BRANDS, None, lineage))
     return version
 
 
@@ -52,7 +52,7 @@ def stage_user_brands(spark: SparkSession, root: str, brands: BrandSettings, ver
     """Compute the brands of all users from a version of the master dataset, beside the rows that they will replace."""
     combined = _combined_brands(spark, [EventSlice(event_files(root, version))], brands)
     lineage = _brands_lineage(root, version, brands)
-    return commits.stage(combined, _list_builder(brands.limit), root, USER_BRANDS, "true", lineage)
+    return commits.stage(combined, _list_builder(brands.limit), root, USER_BRANDS, None, lineage)
 
 
 def brand_lists(spark: SparkSession, events: Sequence[EventSlice], brands: BrandSettings) -> DataFrame:
@@ -96,7 +96,7 @@ def _newest_first(seen: DataFrame, limit: int) -> DataFrame:
 
 
 def _combined_brands(spark: SparkSession, events: Sequence[EventSlice], brands: BrandSettings) -> DataFrame:
-    """Combine events as far as a task has them. One row per (task, shard of users), columns as combining.PACKED.
+    """Combine events as far as a task has them. One row per (task, shard of users), columns as merging.PACKED.
 
     The rows of a shard are in one partition.
     """

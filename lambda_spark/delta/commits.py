@@ -1,53 +1,99 @@
-"""The Delta tables as Spark needs them: made with the columns of their contract, and read as DataFrames.
+"""Writes to Delta tables that can each be repeated: Spark's tasks write the files, the driver commits them.
 
-Writes to Delta tables that can each be run again: files written by Spark's tasks, committed by the driver.
-
-Spark's own writer of Delta takes 0.3 to 0.8 s for a commit, however small, and seconds for the first of a process.
+Own code, since a commit by Spark's Delta writer takes 0.3 to 0.8 s, however small, and delta-rs replaces rows by a
+condition only, for which it reads files.
 """
 
-import json
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import date
 from typing import Any, NamedTuple
 
 import deltalake
 import pyarrow as pa
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Transaction
+from pyarrow.dataset import Dataset
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from lambda_spark import engine
-from lambda_spark.delta.coverage import covers_as_much
-from lambda_spark.delta.parquet_files import FileWriter, RowBuilder, Target, open_parquet, write_files
-from lambda_spark.delta.tables import Table, commit_metadata, exists, lineage_of, path_of, require
+from lambda_spark.delta.coverage import covers_at_least
+from lambda_spark.delta.parquet_files import WINDOW, FileWriter, RowBuilder, Target, conform, open_parquet, write_files
+from lambda_spark.delta.tables import (
+    Table,
+    commit_metadata,
+    exists,
+    kept_lineage,
+    lineage_of,
+    open_dataset,
+    partition_column,
+    path_of,
+    require,
+)
 from lambda_spark.errors import OvertakenError
 
-# A log is only appended to, so that the files which a version has and an older one has not tell what is new.
+_log = logging.getLogger(__name__)
+
+Lineage = Mapping[str, Any]
+
+# The partition values whose rows are replaced; None means all rows.
+Partitions = Sequence[str | date] | None
+
+# The files that a version of a log adds to an older one are the new events, so a log must never lose any.
 _LOG_PROPERTIES = {"delta.appendOnly": "true"}
 
-# As Spark has it. With the 100 of delta-rs, a micro-batch would open its tables in 15 ms each instead of 3.
+# Spark's default. With the 100 of delta-rs, a micro-batch would take 15 ms to open each table instead of 3.
 _PROPERTIES = {"delta.checkpointInterval": "10"}
 
+_TRIES = 10
 
-def create(spark: SparkSession, root: str, table: Table, lineage: Mapping[str, Any] | None = None) -> None:
-    """Make the table where there is none, so that its columns are the contract's and not the first writer's.
 
-    Its first commit tells the lineage, if there is one.
+class Staged(NamedTuple):
+    """Files of a table that no commit has added yet, the partition values they replace, and their lineage."""
+
+    table: Table
+    written: Sequence[Row]
+    partitions: Partitions
+    lineage: Lineage | None
+
+    def paths(self, root: str) -> list[str]:
+        """Return the paths of the files."""
+        return [f"{path_of(root, self.table)}/{file.path}" for file in self.written]
+
+    def dataset(self, root: str) -> Dataset:
+        """Return the rows of the files, with the partition column."""
+        schema, column = write_target(root, self.table).schema, self.table.partitioned_by
+        values = pa.array([file.partition_value for file in self.written], pa.string())
+        return open_parquet(self.paths(root), schema, column, values.cast(schema.field(column).type) if column else ())
+
+
+def read(spark: SparkSession, root: str, table: Table, version: int | None = None) -> DataFrame:
+    """Return the rows of the table, or of a version of it. Raises NotComputedError if it doesn't exist."""
+    require(root, table)
+    reader = spark.read.format("delta")
+    return (reader if version is None else reader.option("versionAsOf", version)).load(path_of(root, table))
+
+
+def create(spark: SparkSession, root: str, table: Table, lineage: Lineage | None = None) -> None:
+    """Create the table with the columns of its contract, unless it exists, and bring an existing one to its layout.
+
+    The first commit records the lineage, if there is one.
     """
     if exists(root, table):
+        update_layout(spark, root, table)
         return
-    schema = to_arrow_schema(spark.createDataFrame([], table.columns).schema, timezone="UTC")
     properties = _PROPERTIES | (_LOG_PROPERTIES if table.is_log else {})
     try:
-        # Tried again, it would make the table once more, over what another job has made of it meanwhile.
+        # A retry would create the table again, over what another job has written to it meanwhile.
         deltalake.DeltaTable.create(
             path_of(root, table),
-            schema,
+            _schema(spark, table),
             "ignore",
             table.partitioned_by,
             configuration=properties,
-            commit_properties=CommitProperties(commit_metadata(lineage), max_commit_retries=0),
+            commit_properties=_properties(lineage, retries=0),
         )
     except CommitFailedError:
         if not exists(root, table):
@@ -55,42 +101,48 @@ def create(spark: SparkSession, root: str, table: Table, lineage: Mapping[str, A
 
 
 def create_all(spark: SparkSession, root: str, tables: Sequence[Table]) -> None:
-    """Make those of the tables that are not there."""
+    """Create those of the tables that don't exist."""
     for table in tables:
         create(spark, root, table)
 
 
-def read(spark: SparkSession, root: str, table: Table, version: int | None = None) -> DataFrame:
-    """Read the table, or a version of it. Raises NotComputedError where it has not been made."""
-    require(root, table)
-    reader = spark.read.format("delta")
-    return (reader if version is None else reader.option("versionAsOf", version)).load(path_of(root, table))
+def update_layout(spark: SparkSession, root: str, table: Table) -> None:
+    """Rewrite a table that an earlier version partitioned differently, in one commit; else do nothing."""
+    if _has_layout(deltalake.DeltaTable(path_of(root, table)), table):
+        return
+    _log.warning("Rewriting %s, which an earlier version laid out without partitions.", table.name)
+    schema = _schema(spark, table)
+    stored = pa.schema([field for field in schema if field.name != WINDOW])
+
+    def rewrite(log: deltalake.DeltaTable) -> None:
+        # Another job may have been first.
+        if not _has_layout(log, table):
+            rows = open_dataset(root, table, log.version(), stored)
+            deltalake.write_deltalake(
+                log,
+                pa.RecordBatchReader.from_batches(schema, _batches(rows, schema)),
+                mode="overwrite",
+                schema_mode="overwrite",
+                partition_by=table.partitioned_by,
+                commit_properties=CommitProperties(kept_lineage(root, table), max_commit_retries=0),
+            )
+
+    _commit_on_newest(root, table, rewrite)
 
 
-Lineage = Mapping[str, Any]
-_TRIES = 10
+def _has_layout(log: deltalake.DeltaTable, table: Table) -> bool:
+    return partition_column(log) == table.partitioned_by
 
 
-class Staged(NamedTuple):
-    """Files of a table that are in no commit yet, the condition of the rows they replace, and what they come from."""
-
-    table: Table
-    written: Sequence[Row]
-    where: str
-    lineage: Lineage | None
-
-    def paths(self, root: str) -> list[str]:
-        """Return where the files are."""
-        return [f"{path_of(root, self.table)}/{file.path}" for file in self.written]
+def _batches(rows: Dataset, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    # By default a dataset reads far ahead.
+    for batch in rows.to_batches(batch_readahead=1, fragment_readahead=1):
+        yield from conform(pa.Table.from_batches([batch]), schema).to_batches()
 
 
 def write_target(root: str, table: Table) -> Target:
-    """Return what a task has to know to write files of the table."""
+    """Return what a task needs to write files of the table."""
     return _target(deltalake.DeltaTable(path_of(root, table)), root, table)
-
-
-def _target(log: deltalake.DeltaTable, root: str, table: Table) -> Target:
-    return Target(path_of(root, table), pa.schema(log.schema().to_arrow()), table.partitioned_by)
 
 
 def append_once(
@@ -102,10 +154,10 @@ def append_once(
     number: int,
     lineage: Lineage | None = None,
 ) -> bool:
-    """Append to the tables what is made of the rows, unless the application has done so under this number, or a larger.
+    """Append to each table its rows, unless the application has done so under this number or a larger one.
 
-    The last table is committed last, empty or not, so that its log says whether all is done. Returns whether anything
-    was to do; else nothing has been read.
+    The last table is committed last, even without new rows: its log shows whether the number is complete. Returns
+    False, without reading any row, if it was.
     """
     logs = [deltalake.DeltaTable(path_of(root, table)) for table in tables]
     last = [log.transaction_version(application) for log in logs]
@@ -123,76 +175,86 @@ def append_once(
 
 
 def replace(
-    rows: DataFrame, make_rows: RowBuilder, root: str, table: Table, where: str, lineage: Lineage | None = None
+    rows: DataFrame,
+    make_rows: RowBuilder,
+    root: str,
+    table: Table,
+    partitions: Partitions,
+    lineage: Lineage | None = None,
 ) -> None:
-    """Put what is made of the rows in the place of the rows that meet the SQL condition; all of it has to meet it.
+    """Replace the rows of some partition values, or all, in one commit; create the table if it doesn't exist.
 
-    Makes the table where there is none.
+    Raises ValueError if a new row is of another partition value, OvertakenError as `commit_staged` does.
     """
-    commit_staged(root, stage(rows, make_rows, root, table, where, lineage))
+    commit_staged(root, stage(rows, make_rows, root, table, partitions, lineage))
 
 
 def stage(
-    rows: DataFrame, make_rows: RowBuilder, root: str, table: Table, where: str, lineage: Lineage | None = None
+    rows: DataFrame,
+    make_rows: RowBuilder,
+    root: str,
+    table: Table,
+    partitions: Partitions,
+    lineage: Lineage | None = None,
 ) -> Staged:
-    """Write what is made of the rows beside the table's own files, where no reader sees it before it is swapped in."""
+    """Write rows to files in the table's folder that no reader sees before `commit_staged`."""
     create(rows.sparkSession, root, table)
     written = write_files(rows, {0: write_target(root, table)}, make_rows).collect()
-    return Staged(table, written, where, lineage)
+    return Staged(table, written, partitions, lineage)
 
 
 def stage_table(
-    spark: SparkSession, rows: pa.Table, root: str, table: Table, where: str, lineage: Lineage | None = None
+    spark: SparkSession,
+    rows: pa.Table,
+    root: str,
+    table: Table,
+    partitions: Partitions,
+    lineage: Lineage | None = None,
 ) -> Staged:
-    """Do the same with rows that the driver has."""
+    """Write rows that the driver holds to files in the table's folder that no reader sees before `commit_staged`."""
     create(spark, root, table)
     writer = FileWriter(write_target(root, table))
     writer.write(rows)
-    return Staged(table, _rows(writer.finish()), where, lineage)
+    return Staged(table, [Row(**file) for file in writer.finish().to_pylist()], partitions, lineage)
 
 
 def commit_staged(root: str, staged: Staged) -> None:
-    """Put staged files in the place of the rows that they replace, in one commit.
+    """Replace the files of whole partitions by the staged ones in one commit, by the log alone.
 
-    Raises OvertakenError where the present rows cover messages of the topic that these do not.
+    If another writer commits first, the files to remove are looked up again: the later writer's rows stay. Raises
+    ValueError if a staged file is of a partition that isn't replaced, OvertakenError if the stored rows cover messages
+    of the topic that the staged ones don't.
     """
-    table, where = staged.table, staged.where
-    if any(_count(root, table, file.path, where) < json.loads(file.stats)["numRecords"] for file in staged.written):
-        raise ValueError(f"Rows for {table.name} are not of those to be replaced, which are: {where}.")
-    _commit_replacement(root, staged, _TRIES)
+    table, partitions = staged.table, staged.partitions
+    replaced = None if partitions is None else set(map(str, partitions))
+    if replaced is not None and not {file.partition_value for file in staged.written} <= replaced:
+        raise ValueError(f"Rows for {table.name} are of other partitions than those replaced: {sorted(replaced)}.")
+
+    def swap(log: deltalake.DeltaTable) -> None:
+        if not covers_at_least(staged.lineage, lineage_of(root, table, log.version())):
+            raise OvertakenError(
+                f"Another run has stored {table.name} of later events meanwhile, which stays: repeat the command to "
+                "compute it again."
+            )
+        files = pa.table(log.get_add_actions(flatten=True)).to_pylist()
+        column = f"partition.{table.partitioned_by}"
+        removed = [removal_of(file) for file in files if replaced is None or str(file[column]) in replaced]
+        commit_files(log, table, staged.written, removed, _properties(staged.lineage, retries=0))
+
+    _commit_on_newest(root, table, swap)
 
 
-def _commit_replacement(root: str, staged: Staged, tries: int) -> None:
-    """Commit the files together with the removal of the rows that meet the condition; what is beside them is kept.
-
-    Where another writer was first, what is to be removed is looked for again: the later one stays.
-    """
-    table, where = staged.table, staged.where
-    delta, rest = deltalake.DeltaTable(path_of(root, table)), FileWriter(write_target(root, table))
-    if not covers_as_much(staged.lineage, lineage_of(root, table, delta.version())):
-        raise OvertakenError(
-            f"Another run has stored {table.name} of later events meanwhile, which stays: repeat the command to "
-            "compute it anew."
-        )
-    removed = []
-    for file in pa.table(delta.get_add_actions(flatten=True)).to_pylist():
-        count = _count(root, table, file["path"], where)
-        if count:
-            removed.append(removal_of(file))
-        if 0 < count < file["num_records"]:
-            rest.write(_select("*", root, table, file["path"], f"({where}) IS NOT TRUE"))
-    try:
-        # Not on top of what others commit meanwhile, as delta-rs would try.
-        commit = _properties(staged.lineage, retries=0)
-        commit_files(delta, table, [*staged.written, *_rows(rest.finish())], removed, commit)
-    except CommitFailedError:
-        if tries == 1:
-            raise
-        _commit_replacement(root, staged, tries - 1)
+def _commit_on_newest(root: str, table: Table, commit: Callable[[deltalake.DeltaTable], None]) -> None:
+    """Call `commit` with the table's newest version, again with a newer one if another writer was first."""
+    for _ in range(_TRIES - 1):
+        with suppress(CommitFailedError):
+            commit(deltalake.DeltaTable(path_of(root, table)))
+            return
+    commit(deltalake.DeltaTable(path_of(root, table)))
 
 
 def commit_files(
-    delta: deltalake.DeltaTable,
+    log: deltalake.DeltaTable,
     table: Table,
     added: Sequence[Row],
     removed: Sequence[RemoveAction],
@@ -200,39 +262,35 @@ def commit_files(
     *,
     is_change: bool = True,
 ) -> None:
-    """Add written files to the table, and remove others, in one commit; without `is_change` it only moves rows."""
+    """Add written files to the table and remove others in one commit; without `is_change` it only moves rows."""
     actions: list[AddAction | RemoveAction] = list(removed)
     for file in added:
         value = {table.partitioned_by: file.partition_value} if table.partitioned_by else {}
         actions.append(AddAction(file.path, file.size, value, _now(), is_change, file.stats))
-    partitions = [table.partitioned_by] if table.partitioned_by else None
-    delta.create_write_transaction(actions, "append", delta.schema(), partitions, commit_properties=commit)
+    log.create_write_transaction(actions, "append", log.schema(), table.partitioned_by, commit_properties=commit)
 
 
 def removal_of(file: Mapping[str, Any], *, is_change: bool = True) -> RemoveAction:
-    """Return what removes a file that the log tells of."""
-    return RemoveAction(file["path"], is_change, _now(), file["size_bytes"], {})
+    """Return the action that removes a file, one row of the log's add actions."""
+    prefix = "partition."
+    values: dict[str, str | None] = {
+        name.removeprefix(prefix): str(value) for name, value in file.items() if name.startswith(prefix)
+    }
+    return RemoveAction(file["path"], is_change, _now(), file["size_bytes"], values)
+
+
+def _target(log: deltalake.DeltaTable, root: str, table: Table) -> Target:
+    return Target(path_of(root, table), pa.schema(log.schema().to_arrow()), table.partitioned_by)
+
+
+def _schema(spark: SparkSession, table: Table) -> pa.Schema:
+    return to_arrow_schema(spark.createDataFrame([], table.columns).schema, timezone="UTC")
 
 
 def _properties(lineage: Lineage | None, *transactions: Transaction, retries: int | None = None) -> CommitProperties:
     return CommitProperties(commit_metadata(lineage), retries, list(transactions) or None)
 
 
-def _rows(written: pa.RecordBatch) -> list[Row]:
-    return [Row(**file) for file in written.to_pylist()]
-
-
 def _now() -> int:
-    """Return the time as Delta's log wants it, in milliseconds since 1970."""
+    """Return milliseconds since 1970."""
     return time.time_ns() // 1_000_000
-
-
-def _count(root: str, table: Table, path: str, where: str) -> int:
-    (count,) = _select("count(*)", root, table, path, where)[0].to_pylist()
-    return int(count)
-
-
-def _select(what: str, root: str, table: Table, path: str, where: str) -> pa.Table:
-    """Ask a file of the table; DuckDB passes over what cannot meet the condition."""
-    rows = open_parquet([f"{path_of(root, table)}/{path}"])
-    return engine.query(f"SELECT {what} FROM rows WHERE {where}", rows=rows)

@@ -93,7 +93,7 @@ def is_in_log(root: str, lineage: Mapping[str, Any]) -> bool:
     return version is None or tables.has_version(root, EVENTS, version)
 
 
-def covers_as_much(lineage: Mapping[str, Any] | None, present: Mapping[str, Any] | None) -> bool:
+def covers_at_least(lineage: Mapping[str, Any] | None, present: Mapping[str, Any] | None) -> bool:
     """Return True if rows with this lineage cover all messages that the present rows of the view cover."""
     covered, covered_now = ((each or {}).get(COVERS) for each in (lineage, present))
     topic = topic_of(covered_now)

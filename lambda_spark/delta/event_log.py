@@ -1,7 +1,7 @@
 """What the log of the master dataset shows without reading an event: files, days, counts, and what changed since."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from lambda_spark import engine
 from lambda_spark.delta import tables
 from lambda_spark.delta.coverage import OffsetRange, offsets_of
-from lambda_spark.delta.file_tasks import EventFile, EventSlice, open_files
+from lambda_spark.delta.file_tasks import EventFile, EventSlice, files_between, open_files
 from lambda_spark.delta.tables import EVENTS, REJECTED_EVENTS, exists, files_of, path_of
 from lambda_spark.errors import NotComputedError, TimeRangeError
 from lambda_spark.schemas import Offsets
@@ -137,11 +137,6 @@ def growth(before: Counts, after: Counts, received: int | None = None) -> Counts
     if received is None:
         received = stored + rejected.total()
     return Counts(batch_received=received, stored=stored, rejected=rejected)
-
-
-def files_between(files: Sequence[EventFile], first: date, last: date) -> list[EventFile]:
-    """Return the files of the days from `first` to `last`, both included."""
-    return [file for file in files if first <= file.day <= last]
 
 
 def _no_events(root: str) -> NotComputedError:

@@ -41,6 +41,11 @@ def open_files(files: Iterable[EventFile]) -> Dataset:
     return open_parquet([file.path for file in files])
 
 
+def files_between(files: Sequence[EventFile], first: date, last: date) -> list[EventFile]:
+    """Return the files of the days from `first` to `last`, both included."""
+    return [file for file in files if first <= file.day <= last]
+
+
 def slices_before(events: Iterable[EventSlice], as_of: datetime) -> list[EventSlice]:
     """Return the events of slices before an instant."""
     moment = as_of.astimezone(UTC)

@@ -1,16 +1,11 @@
-"""OPTIMIZE: small files of a table put together, while others append to it.
+"""OPTIMIZE and VACUUM: keep tables quick to read and small on disk while streams and jobs write to them.
 
-By a commit of our own: of two that put the same files together at once, delta-rs 1.6.6 commits both, and every row is
-there twice.
+OPTIMIZE merges small files of the logs, where each micro-batch leaves files for good. It leaves out the realtime view,
+whose rows the batch layer soon lets the stream drop, and the batch views, which each run writes in large files. Own
+code: of two `DeltaTable.optimize.compact()` at once, delta-rs 1.6.6 commits both, and every row is there twice.
 
-OPTIMIZE and VACUUM: what keeps tables quick to read and small on disk, while streams and jobs write to them.
-
-OPTIMIZE puts small files together. It is for the tables that only grow, where each micro-batch leaves files for good.
-The realtime views are left out: the batch layer empties them, and rewriting what the stream is about to drop would get
-in its way. So are the batch views: each run writes them in large files, apart by what the next one replaces.
-
-VACUUM removes files that a table has given up, of every table. It keeps them for a while, for whoever reads a version
-that is no longer the newest.
+VACUUM removes the files that no longer belong to the current version of any table. It keeps them for a while for
+readers of an older version.
 """
 
 from collections.abc import Iterable
@@ -39,32 +34,52 @@ from lambda_spark.delta.tables import (
     Table,
 )
 
-# As Delta's own OPTIMIZE has it in delta-rs: files below it are small, and put together up to it.
+_TABLES = (*MASTER_DATASET, PRODUCT_ACTIVITY, TRENDS, USER_BRANDS, RECENT_BRANDS, RECOMMENDATIONS)
+_ATTEMPTS = 3
+
+# Delta's default: smaller files are merged into files of up to this size.
 _TARGET_BYTES = 100 * 2**20
 
-# A stream that appends may be first many times: it commits once a second, and this takes milliseconds.
-_TRIES = 50
+# A stream may commit first many times: it commits once a second, and a commit here takes milliseconds.
+_COMMIT_ATTEMPTS = 50
 
-# A file as the log tells of it.
+# A file as a row of the log's add actions.
 File = dict[str, Any]
 
 
-def compact(root: str, table: Table) -> bool:
-    """Put small files together, those of each partition value apart, in one commit; rows and their number stay.
+class MaintenanceResult(NamedTuple):
+    """A table's number of files before and after, how many VACUUM removed, and whether all was done."""
 
-    Returns whether it is done: not where another one has put the same files together meanwhile, or others never cease
-    to commit.
+    table: Table
+    before: int
+    after: int
+    removed: int
+    is_done: bool
+
+
+def optimize(root: str, kept_hours: int | None = None) -> list[MaintenanceResult]:
+    """OPTIMIZE and VACUUM every existing table. Removed files are kept for 7 days, or for `kept_hours`.
+
+    With `kept_hours`, files that no commit has added yet are kept too: a job may be about to commit them.
+    """
+    return [_maintain(root, table, kept_hours) for table in _TABLES if tables.exists(root, table)]
+
+
+def compact(root: str, table: Table) -> bool:
+    """Merge the small files of each partition value in one commit that changes no row.
+
+    Returns False, with nothing changed, if another OPTIMIZE has merged the same files, or others never stop committing.
     """
     log = deltalake.DeltaTable(tables.path_of(root, table))
     bins = _bins(pa.table(log.get_add_actions(flatten=True)).to_pylist())
     if not bins:
         return True
     schema = pa.schema(log.schema().to_arrow())
-    return _commit(root, table, [_written(root, table, schema, files) for files in bins], [*chain(*bins)])
+    return _commit(root, table, [_merged(root, table, schema, files) for files in bins], [*chain(*bins)])
 
 
 def _bins(files: Iterable[File]) -> list[list[File]]:
-    """Return small files of one folder that are to be one file; a file that has no other stays as it is."""
+    """Return lists of two or more small files of one folder, each to become one file."""
     bins: list[list[File]] = []
     by_size = sorted(files, key=lambda file: (_folder(file), file["size_bytes"]))
     for _, of_folder in groupby(by_size, _folder):
@@ -79,18 +94,18 @@ def _bins(files: Iterable[File]) -> list[list[File]]:
 
 
 def _folder(file: File) -> str:
-    """Return the folder of a partition value with a slash at its end; nothing for a table without partitions."""
+    """Return the folder of a partition value with a slash at its end; empty for a table without partitions."""
     path: str = file["path"]
     return path[: path.rfind("/") + 1]
 
 
-def _written(root: str, table: Table, schema: pa.Schema, files: list[File]) -> Row:
-    """Write the rows of the files to one beside them, as WRITTEN tells of it."""
+def _merged(root: str, table: Table, schema: pa.Schema, files: list[File]) -> Row:
+    """Write the rows of the files to one file beside them. Returns its row, columns as WRITTEN."""
     folder = _folder(files[0])
     columns = pa.schema([field for field in schema if field.name != table.partitioned_by])
     writer = FileWriter(Target(f"{tables.path_of(root, table)}/{folder}".rstrip("/"), columns))
     paths = [f"{tables.path_of(root, table)}/{file['path']}" for file in files]
-    # A dataset reads far ahead, unless it is told not to.
+    # By default a dataset reads far ahead.
     for batch in open_parquet(paths, columns).to_batches(batch_readahead=1, fragment_readahead=1):
         writer.write(pa.Table.from_batches([batch]))
     (written,) = writer.finish().to_pylist()
@@ -100,11 +115,11 @@ def _written(root: str, table: Table, schema: pa.Schema, files: list[File]) -> R
 
 def _commit(root: str, table: Table, added: list[Row], removed: list[File]) -> bool:
     removals = [removal_of(file, is_change=False) for file in removed]
-    for _ in range(_TRIES):
+    for _ in range(_COMMIT_ATTEMPTS):
         log = deltalake.DeltaTable(tables.path_of(root, table))
         if not {file["path"] for file in removed} <= set(pa.table(log.get_add_actions())["path"].to_pylist()):
             return False
-        # On top of this very version: delta-rs would try on, and not look at what the next ones have removed.
+        # On this version only: delta-rs would retry without checking what newer commits have removed.
         commit = CommitProperties(tables.kept_lineage(root, table), max_commit_retries=0)
         with suppress(CommitFailedError):
             commit_files(log, table, added, removals, commit, is_change=False)
@@ -112,29 +127,7 @@ def _commit(root: str, table: Table, added: list[Row], removed: list[File]) -> b
     return False
 
 
-_TABLES = (*MASTER_DATASET, PRODUCT_ACTIVITY, TRENDS, USER_BRANDS, RECENT_BRANDS, RECOMMENDATIONS)
-_ATTEMPTS = 3
-
-
-class MaintenanceResult(NamedTuple):
-    """What was done to a table: its files before and after, how many VACUUM removed, and whether all was done."""
-
-    table: Table
-    before: int
-    after: int
-    removed: int
-    is_done: bool
-
-
-def optimize(root: str, kept_hours: int | None = None) -> list[MaintenanceResult]:
-    """Do both to every table there is. Files that were given up are kept for 7 days, or for so many hours.
-
-    A shorter time spares what no log names: a job may be about to commit it.
-    """
-    return [_keep_up(root, table, kept_hours) for table in _TABLES if tables.exists(root, table)]
-
-
-def _keep_up(root: str, table: Table, kept_hours: int | None) -> MaintenanceResult:
+def _maintain(root: str, table: Table, kept_hours: int | None) -> MaintenanceResult:
     before, removed, is_done = len(tables.files_of(root, table)), 0, False
     commit = CommitProperties(tables.kept_lineage(root, table))
     for _ in range(_ATTEMPTS):
@@ -153,7 +146,7 @@ def _keep_up(root: str, table: Table, kept_hours: int | None) -> MaintenanceResu
 def _vacuum(
     root: str, log: deltalake.DeltaTable, table: Table, kept_hours: int | None, commit: CommitProperties
 ) -> int:
-    """Remove what is old enough, and return how many files; a table without any gets no commit."""
+    """Remove old files and return how many; without any, there's no commit."""
     versions = _read_versions(root) if table == EVENTS else None
     is_usual = kept_hours is None
 
@@ -167,7 +160,7 @@ def _vacuum(
 
 
 def _read_versions(root: str) -> list[int]:
-    """Return the versions of `events` that views and answers are of, since these read its files again."""
+    """Return the versions of `events` whose files views and answers may be compared with again."""
     lineages = [tables.lineage_of(root, table) or {} for table in (PRODUCT_ACTIVITY, USER_BRANDS, RECOMMENDATIONS)]
-    told = {lineage.get("snapshot", lineage).get(EVENTS_VERSION) for lineage in lineages}
-    return sorted(version for version in told - {None} if tables.has_version(root, EVENTS, version))
+    versions = {lineage.get("snapshot", lineage).get(EVENTS_VERSION) for lineage in lineages}
+    return sorted(version for version in versions - {None} if tables.has_version(root, EVENTS, version))

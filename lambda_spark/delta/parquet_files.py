@@ -1,10 +1,11 @@
-"""The Parquet files of Delta tables, written by Spark's tasks over Arrow batches; the driver commits them to the logs.
+"""The Parquet files of Delta tables: written by Spark's tasks from Arrow batches, read as Arrow datasets.
 
-Spark's own Delta writer takes 0.3 to 0.8 s for a commit, however small, and passes each row through the JVM once more.
+Own code, since neither delta-rs nor PyArrow writes files with Delta's statistics without a commit, to several tables
+at once.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
@@ -21,8 +22,46 @@ from lambda_spark.schemas import is_local
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-# What the log has to know of a file. One row per file: the place of its table among those that are written to, and the
-# value of the table's only partition column.
+from functools import reduce
+
+from lambda_spark.time_ranges import UTC, TimeRange, is_midnight
+
+WINDOW = "window"
+
+
+# A window's other columns, of which a table has the first two or all.
+_COLUMNS = ("window_from", "window_to", "bucket")
+
+
+def window_key(window: TimeRange, bucket: str | None = None) -> str:
+    """Return the text of a window, such as `2019-11-24_2019-12-01_day`; instants inside a day as 20191124T103000Z."""
+    name = _day if all(map(is_midnight, window)) else _instant
+    parts = [*map(name, window), *([bucket.replace(" ", "-")] if bucket else [])]
+    return "_".join(parts)
+
+
+def with_window(rows: pa.Table) -> pa.Table:
+    """Append `window`, computed from `window_from`, `window_to` and, if the rows have it, `bucket`."""
+    columns = [name for name in _COLUMNS if name in rows.column_names]
+    keys = pa.nulls(len(rows), pa.string())
+    for row in rows.select(columns).group_by(columns).aggregate([]).to_pylist():
+        start, end, *bucket = row.values()
+        is_row = reduce(pc.and_, (pc.equal(rows[name], pa.scalar(row[name], rows[name].type)) for name in columns))
+        keys = pc.if_else(is_row, window_key(TimeRange(start, end), *bucket), keys)
+    return rows.append_column(WINDOW, keys)
+
+
+def _day(instant: datetime) -> str:
+    return instant.astimezone(UTC).strftime("%Y-%m-%d")
+
+
+def _instant(instant: datetime) -> str:
+    utc = instant.astimezone(UTC)
+    return f"{utc:%Y%m%dT%H%M%S}{f'.{utc.microsecond:06}' if utc.microsecond else ''}Z"
+
+
+# What a commit needs of a written file. One row per file: the position of its table among those that are written to,
+# and the value of the table's only partition column.
 WRITTEN = "place int, path string, size bigint, partition_value string, stats string"
 
 _WRITTEN_IN_ARROW = pa.schema(
@@ -35,17 +74,18 @@ _WRITTEN_IN_ARROW = pa.schema(
     ]
 )
 
-# Makes the rows of the tables out of batches: each time one Arrow table for each of them, in their order.
+# Turns batches into the rows of the tables: one Arrow table for each of them, in their order, any number of times.
 RowBuilder = Callable[[Iterator[pa.RecordBatch]], Iterator[Sequence[pa.Table]]]
 
-# Rows that a task holds before it writes them as a row group of each file: 100 MB or so.
 _INSTANT = pa.timestamp("us", "UTC")
+
+# A task holds at most so many rows, some 100 MB, before it writes them as a row group of each file.
 _ROWS_HELD = 500_000
 _ROWS_READ = 65_536
 
 
 class Target(NamedTuple):
-    """A table to write to: its folder or URI, its columns, and the column whose values have a folder each."""
+    """A table to write to: its folder or URI, its columns, and its partition column."""
 
     folder: str
     schema: pa.Schema
@@ -53,7 +93,7 @@ class Target(NamedTuple):
 
 
 class FileWriter:
-    """Writes what it is given to one file per partition value; `finish` tells of them, columns as WRITTEN."""
+    """Writes rows to one file per partition value; `finish` returns a row per file, columns as WRITTEN."""
 
     def __init__(self, target: Target, place: int = 0) -> None:
         self._target = target
@@ -63,9 +103,8 @@ class FileWriter:
         self._writers: dict[str | None, tuple[str, pq.ParquetWriter]] = {}
 
     def write(self, rows: pa.Table) -> None:
-        """Take the rows; their columns may come in another order than the table's."""
-        columns = [rows[field.name].cast(field.type) for field in self._target.schema]
-        self._held.append(pa.Table.from_arrays(columns, schema=self._target.schema))
+        """Take rows, whose columns may be in any order; `window` may be missing."""
+        self._held.append(conform(rows, self._target.schema))
         if sum(map(len, self._held)) >= _ROWS_HELD:
             self._flush()
 
@@ -82,8 +121,11 @@ class FileWriter:
         if column is None:
             self._write_group(None, rows)
             return
-        for value in pc.unique(rows[column]):
-            self._write_group(str(value), rows.filter(pc.equal(rows[column], value)).drop_columns(column))
+        values, others = pc.unique(rows[column]), rows.drop_columns(column)
+        for value in values:
+            # Recommendations are of one window: millions of rows needn't be copied.
+            of_value = others if len(values) == 1 else others.filter(pc.equal(rows[column], value))
+            self._write_group(str(value), of_value)
 
     def _write_group(self, value: str | None, rows: pa.Table) -> None:
         if not len(rows):
@@ -92,7 +134,7 @@ class FileWriter:
             folder = f"{self._target.partitioned_by}={value}/" if value is not None else ""
             path = f"{folder}part-{uuid4()}.zstd.parquet"
             file = f"{self._folder}/{path}"
-            # Elsewhere a folder is nothing but a part of a name.
+            # On object storage a folder is only a part of a name.
             if is_local(self._target.folder):
                 self._files.create_dir(file.rpartition("/")[0])
             self._writers[value] = path, pq.ParquetWriter(file, rows.schema, filesystem=self._files, compression="zstd")
@@ -111,28 +153,8 @@ class FileWriter:
         }
 
 
-def open_parquet(paths: Sequence[str], schema: pa.Schema | None = None) -> dataset.Dataset:
-    """Return what the files hold, to be read as far as a query needs it; as the schema says, or else the first file."""
-    system, places = open_paths(paths)
-    if schema is None:
-        first = dataset.dataset(places[:1], format="parquet", filesystem=system).schema
-        # Spark's own files, as the first version wrote them, keep instants as INT96, which says no time zone.
-        schema = pa.schema(
-            [field.with_type(_INSTANT) if pa.types.is_timestamp(field.type) else field for field in first]
-        )
-    return dataset.dataset(places, schema, format="parquet", filesystem=system)
-
-
-def read_batches(paths: Sequence[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Read columns of the files, one after another, and little of them at a time: a dataset reads far ahead."""
-    system, places = open_paths(paths) if paths else (None, [])
-    for place in places:
-        with pq.ParquetFile(place, filesystem=system, pre_buffer=False) as file:
-            yield from file.iter_batches(_ROWS_READ, columns=list(columns), use_threads=False)
-
-
 def write_files(rows: "DataFrame", targets: Mapping[int, Target], make_rows: RowBuilder) -> "DataFrame":
-    """Make the rows of the targets, given by their place, and write them when the answer is collected.
+    """Write the rows of the targets, given by their position, when the result is collected.
 
     One row per file, columns as WRITTEN.
     """
@@ -148,8 +170,16 @@ def write_files(rows: "DataFrame", targets: Mapping[int, Target], make_rows: Row
     return rows.mapInArrow(write, WRITTEN)
 
 
+def conform(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return the columns of the schema, in its order and of its types; `window` is computed if the rows lack it."""
+    if WINDOW in schema.names and WINDOW not in rows.column_names:
+        others = pa.schema([field for field in schema if field.name != WINDOW])
+        return with_window(conform(rows, others)).select(schema.names)
+    return pa.Table.from_arrays([rows[field.name].cast(field.type) for field in schema], schema=schema)
+
+
 def as_map_in_arrow(make_rows: RowBuilder) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Return the function for `mapInArrow` that makes the rows of the only table."""
+    """Return a function for `mapInArrow` that makes the rows of a single table."""
 
     def rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for (table,) in make_rows(batches):
@@ -159,14 +189,45 @@ def as_map_in_arrow(make_rows: RowBuilder) -> Callable[[Iterator[pa.RecordBatch]
 
 
 def unchanged_rows(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[pa.Table]]:
-    """Take the batches of one table for its rows."""
+    """Return the batches as the rows of a single table."""
     return ((pa.Table.from_batches([batch]),) for batch in batches)
 
 
-def _statistics(metadata: pq.FileMetaData) -> dict[str, Any]:
-    """Return what lets a reader pass over the file: rows, and of each number or time the least, the largest, the NULLs.
+def open_parquet(
+    paths: Sequence[str],
+    schema: pa.Schema | None = None,
+    partitioned_by: str | None = None,
+    values: Iterable[pa.Scalar] = (),
+) -> dataset.Dataset:
+    """Return the rows of the files, read as far as a query needs them, by the schema or else that of the first file.
 
-    As in Delta's protocol, "Per-file Statistics". Texts are left out: nothing here looks for ranges of them.
+    The partition column isn't in the files: each file has one of the values, by which filters skip whole files.
+    """
+    if not paths and schema is not None:
+        return dataset.dataset(schema.empty_table())
+    system, places = open_paths(paths)
+    if schema is None:
+        first = dataset.dataset(places[:1], format="parquet", filesystem=system).schema
+        # Spark's own files, as the first version wrote them, store instants as INT96, which have no time zone.
+        schema = pa.schema(
+            [field.with_type(_INSTANT) if pa.types.is_timestamp(field.type) else field for field in first]
+        )
+    partitions = [dataset.field(partitioned_by) == value for value in values] if partitioned_by else None
+    return dataset.FileSystemDataset.from_paths(places, schema, dataset.ParquetFileFormat(), system, partitions)
+
+
+def read_batches(paths: Sequence[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield columns of the files, one file after another in small batches; a dataset would read far ahead."""
+    system, places = open_paths(paths) if paths else (None, [])
+    for place in places:
+        with pq.ParquetFile(place, filesystem=system, pre_buffer=False) as file:
+            yield from file.iter_batches(_ROWS_READ, columns=list(columns), use_threads=False)
+
+
+def _statistics(metadata: pq.FileMetaData) -> dict[str, Any]:
+    """Return the number of rows, and of each number or time the least, the largest and the number of NULLs.
+
+    As in Delta's protocol, "Per-file Statistics". Texts are left out: no query here looks for a range of them.
     """
     least, largest, nulls = {}, {}, {}
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
@@ -184,7 +245,7 @@ def _statistics(metadata: pq.FileMetaData) -> dict[str, Any]:
 
 
 def _as_json(value: object) -> object:
-    """Instants are cut to milliseconds, as Delta wants them: who reads a largest one adds a millisecond."""
+    """Return a value as Delta's statistics have it: instants cut to milliseconds, of which readers widen a largest."""
     if isinstance(value, datetime):
         return value.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return value.isoformat() if isinstance(value, date) else value

@@ -14,19 +14,18 @@ from lambda_spark.settings import RUNTIME
 # The folder or the zip that the package was loaded from.
 _PACKAGE_ROOT = Path(__file__).parent.parent.parent
 
-
 DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
 
 
 def get_spark(app_name: str) -> SparkSession:
     """Return the running session, or start one under this name.
 
-    Raises SetUpError where Java, the Delta jar or the configuration is missing.
+    Raises SetUpError if Java, the Delta jar or the configuration is missing.
     """
-    # Under plain `python` nothing has read conf/spark-env.sh by the time that Spark chooses the workers' interpreter.
+    # Under plain `python`, Spark chooses the workers' interpreter before anything reads conf/spark-env.sh.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(app_name)
-    # For a stateful query Spark starts a Python of the executors on the driver too, and hands it no --py-files.
+    # For a stateful query Spark starts a Python worker on the driver too, without --py-files.
     builder = builder.config("spark.executorEnv.PYTHONPATH", str(_PACKAGE_ROOT))
     try:
         spark = builder.getOrCreate()
@@ -48,11 +47,11 @@ def _require_delta(spark: SparkSession) -> None:
 
 
 def _quieten(spark: SparkSession) -> None:
-    """Keep off the console what nobody has asked for: an error reaches the caller as an exception in any case."""
-    # A JSON record of every failed query.
+    """Turn off logs on the console that repeat errors, which reach the caller as exceptions, or narrate workers."""
+    # These log a JSON record of every failed query.
     for kind in ("SQL", "DataFrame"):
         PySparkLogger.getLogger(f"{kind}QueryContextLogger").disabled = True
-    # Python's workers narrate each step of a stateful query; Spark's own log keeps the stream it had.
+    # Python workers print each step of a stateful query to stderr; Spark's own log keeps its stream.
     jvm = spark.sparkContext._jvm
     if jvm is not None and RUNTIME.exists():
         jvm.java.lang.System.setErr(jvm.java.io.PrintStream(str(RUNTIME / "python-workers.log")))

@@ -1,9 +1,8 @@
-"""Files below the data root, which is a local folder or a URI such as s3a://bucket/shop: Arrow reads and writes both.
+"""Files and locks under the data root, a local folder or a URI such as s3a://bucket/shop, by Arrow's file systems.
 
-What a URI needs (keys, region, address) is in the environment, by the names of AWS (AWS_ACCESS_KEY_ID, AWS_REGION,
-AWS_ENDPOINT_URL): Spark, delta-rs and Arrow each look there. Runs on executors too.
-
-Work that two processes must not do at once.
+Own code, since Arrow's file systems have no call to read or write a whole file, and no lock. Spark, delta-rs and Arrow
+each find keys, region and address in the environment, by the names of AWS (AWS_ACCESS_KEY_ID, AWS_REGION,
+AWS_ENDPOINT_URL). Runs on executors too.
 """
 
 import fcntl
@@ -21,27 +20,27 @@ from lambda_spark.schemas import is_local
 
 def open_root(root: str) -> tuple[Any, str]:
     """Return Arrow's file system, and the path of the root in it."""
-    # Arrow knows S3 by one of its names only.
+    # Arrow accepts only one of the names of S3.
     uri = root.replace("s3a://", "s3://", 1)
     opened: tuple[Any, str] = fs.FileSystem.from_uri(uri)
     return opened
 
 
 def open_paths(paths: Sequence[str]) -> tuple[Any, list[str]]:
-    """Return Arrow's file system, and the paths in it, of at least one that lie below the same root."""
+    """Return Arrow's file system, and the paths in it, of one or more paths below the same root."""
     system, first = open_root(paths[0])
     prefix = len(paths[0]) - len(first)
     return system, [path[prefix:] for path in paths]
 
 
 def is_file(path: str) -> bool:
-    """Say whether there is a file at the path."""
+    """Return True if there is a file at the path."""
     system, place = open_root(path)
     return bool(system.get_file_info(place).type == fs.FileType.File)
 
 
 def read_file(path: str) -> bytes | None:
-    """Return what a file holds, None where there is none."""
+    """Return the content of a file; None if it doesn't exist."""
     system, place = open_root(path)
     if system.get_file_info(place).type != fs.FileType.File:
         return None
@@ -51,7 +50,7 @@ def read_file(path: str) -> bytes | None:
 
 
 def write_file(path: str, content: bytes) -> None:
-    """Write a file in a folder that may not be there yet, so that nobody finds half of it."""
+    """Write a file at once, so that no reader sees half of it; create its folder if it doesn't exist."""
     system, place = open_root(path)
     system.create_dir(place.rpartition("/")[0])
     with system.open_output_stream(f"{place}.part") as file:
@@ -60,17 +59,17 @@ def write_file(path: str, content: bytes) -> None:
 
 
 def file_names(folder: str) -> list[str]:
-    """Return the names of the files in a folder; none where there is no folder."""
+    """Return the names of the files in a folder; none if it doesn't exist."""
     system, place = open_root(folder)
     try:
         found = system.get_file_info(fs.FileSelector(place, allow_not_found=True))
-    except FileNotFoundError:  # it is being made just now
+    except FileNotFoundError:  # another process creates it at this moment
         return []
     return [file.base_name for file in found if file.type == fs.FileType.File]
 
 
 def move_aside(folder: str) -> None:
-    """Rename the folder, if there is one, to one beside it. On object storage it is copied first: nothing is lost."""
+    """Rename a folder, if it exists, to a free name beside it. On object storage it is copied, then deleted."""
     system, place = open_root(folder)
     if system.get_file_info(place).type == fs.FileType.NotFound:
         return
@@ -85,7 +84,7 @@ def move_aside(folder: str) -> None:
 
 @contextmanager
 def exclusive_lock(path: str, refusal: LambdaSparkError) -> Iterator[None]:
-    """Hold the lock beside the path; raise the refusal where another process does. On object storage there is none."""
+    """Hold a lock file beside the path; raise the refusal if another process holds it. Object storage has no lock."""
     if not is_local(path):
         yield
         return

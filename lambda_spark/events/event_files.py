@@ -1,8 +1,7 @@
-"""Event files: found, known by their content, and read record by record. Runs on executors: standard library only.
+"""Event files: found, identified by their content, read record by record, and split into ranges read side by side.
 
-What a record is, is said here. lambda_spark.file_lines reads the same records faster.
-
-Event files in stretches that can be read side by side. Runs on executors: standard library only.
+What a record is, is defined here; events.file_lines reads the same records faster. Runs on executors: standard library
+only.
 """
 
 import csv
@@ -32,8 +31,8 @@ class Record(NamedTuple):
     """One data record of an event file.
 
     line: the physical line on which it starts; the header is line 1.
-    fields: its nine texts in the order of EVENT_COLUMNS, or None where it has not exactly nine fields.
-    raw: its text without the line end. Bytes that are no UTF-8 have become U+FFFD, here and in `fields`.
+    fields: its nine texts in the order of EVENT_COLUMNS, or None unless it has exactly nine fields.
+    raw: its text without the line end. Bytes that aren't UTF-8 have become U+FFFD, here and in `fields`.
     """
 
     line: int
@@ -42,9 +41,9 @@ class Record(NamedTuple):
 
 
 def find_event_files(paths: Iterable[Path]) -> list[Path]:
-    """Return the files among `paths`, each once, in that order; a folder stands for its csv and csv.gz files by name.
+    """Return the files among `paths`, each once, in that order; a folder yields its csv and csv.gz files by name.
 
-    Raises EventFileError where a path does not exist or a folder holds no such file.
+    Raises EventFileError if a path does not exist or a folder holds no such file.
     """
     return list(dict.fromkeys(file for path in paths for file in _files_at(path)))
 
@@ -72,7 +71,7 @@ def count_data_lines(path: Path) -> int:
 
 
 def check_event_file(path: Path) -> None:
-    """Raise EventFileError where the file cannot be read to its end, or its first line is not the nine columns."""
+    """Raise EventFileError if the file cannot be read to its end, or its first line does not name the nine columns."""
     count_data_lines(path)
     read_header(path)
 
@@ -80,7 +79,7 @@ def check_event_file(path: Path) -> None:
 def read_header(path: Path) -> tuple[tuple[str, ...], int]:
     """Return the nine columns in the file's order, and the number of bytes of the line that names them.
 
-    Raises EventFileError where the file cannot be read or its first line does not name the nine columns.
+    Raises EventFileError if the file cannot be read or its first line does not name the nine columns.
     """
     with reading(path), open_bytes(path) as file:
         line = file.readline()
@@ -98,8 +97,8 @@ def read_records(path: Path) -> Iterator[Record]:
 def records_of(text: TextIO, columns: Sequence[str], line: int) -> Iterator[Record]:
     """Yield the records of a text whose first line is number `line` of a file with these columns.
 
-    An empty line is no record. Quoting is RFC 4180's; a record spans several lines only where that gives nine fields.
-    The text must know no other line end than a newline.
+    An empty line isn't a record. Quoting is RFC 4180's; a record spans several lines only if that gives nine fields.
+    The text must have newlines as its only line ends.
     """
     positions = [columns.index(column) for column in EVENT_COLUMNS]
     is_in_order = positions == sorted(positions)
@@ -131,7 +130,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def is_gzip(path: Path) -> bool:
-    """Say whether the file is packed, whatever its name."""
+    """Return True if the file is compressed, whatever its name."""
     with path.open("rb") as file:
         return file.read(2) == b"\x1f\x8b"
 
@@ -225,7 +224,7 @@ class FileRange(NamedTuple):
 def whole_file(path: Path) -> FileRange:
     """Return all that is below the file's header. Raises EventFileError as read_header does."""
     columns, size = read_header(path)
-    # Absolute, since an executor has a working directory of its own.
+    # Absolute, since an executor has another working directory.
     return FileRange(path.absolute(), columns, size, sys.maxsize, 2)
 
 
@@ -255,7 +254,7 @@ def read_blocks(file: BinaryIO, start: int, end: int, size: int) -> Iterator[byt
 
 
 def _cuts(file: BinaryIO, start: int, size: int) -> Iterator[int]:
-    """Yield where each range starts, and the end of the file."""
+    """Yield the start of each range, and the end of the file."""
     end = file.seek(0, os.SEEK_END)
     yield start
     while (start := _next_start(file, start + size)) < end:
@@ -264,7 +263,7 @@ def _cuts(file: BinaryIO, start: int, size: int) -> Iterator[int]:
 
 
 def _next_start(file: BinaryIO, position: int) -> int:
-    """Return where a record is sure to start: below as many lines without a quote as one above them could go on for."""
+    """Return the start of a line that certainly starts a record: far enough below the last quote."""
     file.seek(position)
     file.readline()
     quiet = 0

@@ -1,4 +1,4 @@
-"""The records of event files as Arrow tables: what lambda_spark.files calls a record, many at a time."""
+"""The records of event files as Arrow tables: what lambda_spark.events.event_files calls a record, many at a time."""
 
 from collections.abc import Iterator
 from io import StringIO
@@ -15,7 +15,7 @@ from lambda_spark.schemas import EVENT_COLUMNS
 # What is read, judged and passed on at a time: some 60,000 records.
 _BLOCK_BYTES = 8 * 1024 * 1024
 
-# What is read record by record where the quick way does not do.
+# What is read record by record if the quick way can't.
 _PIECE_BYTES = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
 
@@ -29,7 +29,7 @@ Positions = NDArray[np.intp]
 def read_lines(part: FileRange) -> Iterator[pa.Table]:
     """Yield the records of the range, in order, as the relation that parsing.DECODE_LINES reads.
 
-    Raises EventFileError where the file cannot be read.
+    Raises EventFileError if the file cannot be read.
     """
     rest, position, line = b"", part.start, part.line
     with reading(part.path), open_bytes(part.path) as file:
@@ -47,7 +47,7 @@ def read_lines(part: FileRange) -> Iterator[pa.Table]:
 
 
 def _safe_size(data: bytes) -> int:
-    """Return how much of the data lies above the last lines, into which a record from further above might go on."""
+    """Return the size of the data above the last lines, into which a record from further above might extend."""
     size = len(data)
     for _ in range(MAX_RECORD_LINES):
         size = data.rfind(b"\n", 0, max(size, 0))
@@ -55,7 +55,7 @@ def _safe_size(data: bytes) -> int:
 
 
 def _read(data: bytes, until: int, line: int, part: FileRange) -> tuple[list[pa.Table], int, int]:
-    """Read the records that start before `until`. Returns them, where the next one may start, and the line of that."""
+    """Read the records that start before `until`. Returns them, the start of the next one, and its line."""
     tables, start, size = [], 0, _BLOCK_BYTES * 2
     while start < until:
         end = data.index(b"\n", min(start + size, until) - 1) + 1
@@ -74,17 +74,17 @@ def _read(data: bytes, until: int, line: int, part: FileRange) -> tuple[list[pa.
 
 
 def _below(data: bytes, start: int, lines: int) -> int:
-    """Return where the line starts that is so many lines below the one at `start`, or the end of the data."""
+    """Return the start of the line `lines` below the one at `start`, or the end of the data."""
     for _ in range(lines):
         start = data.find(b"\n", start) + 1 or len(data)
     return start
 
 
 def _quick_table(block: bytes, line: int, part: FileRange) -> pa.Table | None:
-    """Return the records of whole lines, or None where not each of them is certain to be a record with nine fields."""
+    """Return the records of whole lines, or None unless each is certainly a record with nine fields."""
     letters = np.frombuffer(block, np.uint8)
     ends = np.flatnonzero(letters == ord("\n"))
-    # Arrow passes over a byte order mark.
+    # Arrow skips a byte order mark.
     if block.startswith(_BOM) or not _are_simple(letters, ends):
         return None
     try:
@@ -111,7 +111,7 @@ def _quick_table(block: bytes, line: int, part: FileRange) -> pa.Table | None:
 
 
 def _are_simple(letters: NDArray[np.uint8], ends: Positions) -> bool:
-    """Say whether carriage returns only stand at line ends, and quotes only at both ends of a field in one line."""
+    """Return True if carriage returns are only at line ends, and quotes only at both ends of a field in one line."""
     returns, quotes = np.flatnonzero(letters == ord("\r")), np.flatnonzero(letters == ord('"'))
     if len(quotes) % 2 or not (letters[returns + 1] == ord("\n")).all():
         return False

@@ -4,16 +4,21 @@ Sightings have one row per (user_id, brand): the newest time, in microseconds si
 (-1 for events of the master dataset). The rows of a user are adjacent, newest brand first. Brands are indices into a
 dictionary: these sort and copy faster than texts. Merging is commutative, associative and idempotent, so neither the
 order nor the repetition of events can change a list.
+
+The shard of a user is the key of the speed layer's state and of the batch layer's shuffle: a row per shard costs far
+less than a row per user (docs/adr/0002-state-design.md).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pyarrow.dataset import Dataset
 
-from lambda_spark.engine import group_positions, starts_group
+from lambda_spark import engine
+from lambda_spark.engine import brand_sql, group_positions, sql_list, starts_group
 
 SIGHTINGS = pa.schema(
     [
@@ -27,6 +32,9 @@ SIGHTINGS = pa.schema(
 
 _BRAND = pa.struct([("brand", pa.string()), ("last_seen_at", pa.timestamp("us", tz="UTC"))])
 _COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
+# One row per shard of users: the sightings of its users, packed.
+PACKED = "shard int, packed binary"
+
 Numbers = NDArray[np.int64]
 
 
@@ -116,3 +124,63 @@ def _is_first(keys: Numbers) -> NDArray[np.bool_]:
     kind = pa.array(keys).dictionary_encode().indices.to_numpy()
     is_first: NDArray[np.bool_] = np.diff(np.maximum.accumulate(kind), prepend=-1) > 0
     return is_first
+
+
+def browsed_brand_sql(event_types: Sequence[str]) -> str:
+    """Return SQL of the brand that an event shows its user browsed, NULL if none; no event types means all."""
+    brand = brand_sql("brand")
+    return f"CASE WHEN event_type IN ({sql_list(event_types)}) THEN {brand} END" if event_types else brand
+
+
+def combine_batch(events: pa.Table, shards: int) -> pa.Table:
+    """Combine events (user_id, brand, event_time, partition, offset) of a batch. One row per shard, columns as PACKED.
+
+    Events with a NULL brand are dropped.
+    """
+    # Filtered here, since DuckDB would compute the event and the brand twice for a condition on the brand.
+    branded = events.filter(pc.is_valid(events["brand"])).rename_columns(SIGHTINGS.names)
+    return pack_shards(merge(branded.cast(SIGHTINGS)), shards)
+
+
+def combine_stored(events: Dataset, condition: str, event_types: Sequence[str], shards: int) -> pa.Table:
+    """Combine the stored events that meet a SQL condition. One row per shard, columns as PACKED."""
+    of_type = f"event_type IN ({sql_list(event_types)})" if event_types else "true"
+    sql = f"""
+        SELECT user_id, brand, epoch_us(max(event_time)) AS seen_at,
+            CAST(-1 AS INTEGER) AS "partition", CAST(-1 AS BIGINT) AS "offset"
+        FROM events WHERE brand IS NOT NULL AND {of_type} AND {condition} GROUP BY user_id, brand
+    """
+    seen = engine.query(sql, events=events)
+    brands = _compared_brands(seen["brand"].combine_chunks().dictionary_encode())
+    seen = seen.set_column(seen.schema.get_field_index("brand"), "brand", brands)
+    return pack_shards(seen.filter(pc.is_valid(brands)), shards)
+
+
+def pack_shards(sightings: pa.Table, shards: int) -> pa.Table:
+    """Pack sightings by the shards of their users. One row per shard, columns as PACKED."""
+    # A multiplicative hash in plain arithmetic: the shard of a user must be the same with every version of a library.
+    shard = np.abs(np.fmod(sightings["user_id"].to_numpy(), 2_147_483_647)) * 2_654_435_761 // 65_536 % shards
+    # Small numbers are sorted in one pass.
+    order = np.argsort(shard.astype(np.min_scalar_type(shards)), kind="stable")
+    numbers, starts = np.unique(shard[order], return_index=True)
+    ordered = sightings.take(pa.array(order)).combine_chunks()
+    counts = np.diff(starts, append=len(ordered))
+    slices = (ordered.slice(start, count) for start, count in zip(starts, counts, strict=True))
+    packed = [pack(each, compressed=True) for each in slices]
+    return pa.table({"shard": pa.array(numbers, pa.int32()), "packed": pa.array(packed, pa.binary())})
+
+
+def lists_of_shards(packed: pa.Table, limit: int) -> Iterator[pa.Table]:
+    """Yield for each shard one row per user, schemas.USER_BRANDS; all rows of a shard must be in the table (PACKED)."""
+    for shard in pc.unique(packed["shard"]):
+        of_shard = packed.filter(pc.equal(packed["shard"], shard))["packed"]
+        sightings = merge(unpack(of_shard.to_pylist()), limit)
+        yield pa.Table.from_batches([brand_lists(sightings)])
+
+
+def _compared_brands(brands: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Return the brands as they are compared, NULL if there is none; each of the dictionary is computed once."""
+    sql = f"SELECT {brand_sql('name')} AS brand FROM names"
+    found = engine.query(sql, names=pa.table({"name": brands.dictionary}))["brand"]
+    names = found.combine_chunks().dictionary_encode()
+    return pa.DictionaryArray.from_arrays(names.indices.take(brands.indices), names.dictionary)

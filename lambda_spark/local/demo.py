@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
@@ -78,26 +79,14 @@ def divide_history(files: Sequence[Path], topic_bytes: int) -> tuple[Sequence[Pa
 
 
 def run_pipeline(
-    settings: Settings,
-    files: Sequence[Path],
-    asked: TimeRange | None,
-    console: Console,
-    topic_bytes: int = TOPIC_BYTES,
+    settings: Settings, files: Sequence[Path], asked: TimeRange | None, console: Console, topic_bytes: int = TOPIC_BYTES
 ) -> None:
     """Run every job once over the files and print the results; a second run finds nothing left to do.
 
     Files older than the newest `topic_bytes` are history: they go straight into the master dataset.
     """
     seconds: dict[str, float] = {}
-
-    @contextmanager
-    def step(name: str) -> Iterator[None]:
-        begin = time.monotonic()
-        with console.status(f"{name} ..."):
-            yield
-        seconds[name] = time.monotonic() - begin
-        console.print(f"{name:<32}{seconds[name]:6.1f} s")
-
+    step = partial(_timed_step, console, seconds)
     is_generated = files == [settings.local_root / MONTH]
     if is_generated and not files[0].exists():
         with step("generate a month of events"):
@@ -126,6 +115,16 @@ def run_pipeline(
     print_summary(console, summary)
     report = write_report(settings.local_root / "report.html", summary)
     console.print(f"Report with charts: {words.from_here(report)}", soft_wrap=True)
+
+
+@contextmanager
+def _timed_step(console: Console, seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Show the name while the block runs, then record and print its seconds."""
+    begin = time.monotonic()
+    with console.status(f"{name} ..."):
+        yield
+    seconds[name] = time.monotonic() - begin
+    console.print(f"{name:<32}{seconds[name]:6.1f} s")
 
 
 def summarise(

@@ -76,8 +76,7 @@ def running(settings: Settings, files: Sequence[Path], speed: float, console: Co
     variables = _variables(settings)
 
     def start(name: str, *command: str) -> None:
-        log = folder / f"{name}.pid"
-        process = start_daemon(log, lambda: [sys.executable, *command], variables)
+        process = start_daemon(folder / f"{name}.pid", lambda: [sys.executable, *command], variables)
         assert process is not None, "no other run uses the folder"
         processes[name] = process
 
@@ -121,7 +120,7 @@ def _check(processes: Processes, settings: Settings) -> None:
     for name in _ended(processes):
         log = settings.local_root / "processes" / f"{name}.log"
         lines = log.read_text(errors="replace").strip().splitlines()
-        raise SetUpError(f"{name} has ended: {lines[-1] if lines else 'it said nothing'} (all of it: {log})")
+        raise SetUpError(f"{name} has ended: {lines[-1] if lines else 'no output'} (all of its output: {log})")
 
 
 def _ended(processes: Processes) -> list[str]:

@@ -14,16 +14,17 @@ import pyarrow as pa
 from lambda_spark import engine
 from lambda_spark.batch import trends
 from lambda_spark.batch.bucket_counts import CountedEvents, events_only, spark_counter
+from lambda_spark.batch.tasks import read_excluded
 from lambda_spark.delta import tables
 from lambda_spark.delta.coverage import RULE
 from lambda_spark.delta.event_log import event_days
 from lambda_spark.delta.file_tasks import EventSlice, open_files
-from lambda_spark.delta.tables import TRENDS, USER_BRANDS
+from lambda_spark.delta.parquet_files import window_key
+from lambda_spark.delta.tables import TRENDS, USER_BRANDS, WINDOWS
 from lambda_spark.errors import UnknownUserError
 from lambda_spark.recommendations.rule import RecommendationRule, candidates_of, recommend_to
 from lambda_spark.schemas import Row
 from lambda_spark.serving import histories
-from lambda_spark.serving.exclusions import read_excluded
 from lambda_spark.serving.snapshot import Boundary, Snapshot, open_snapshot
 from lambda_spark.settings import Settings
 from lambda_spark.time_ranges import Request, TimeRange, format_instant
@@ -117,7 +118,7 @@ def query_lineage(settings: Settings, query: Query, snapshot: Snapshot) -> dict[
     rules = settings.model_dump(mode="json", include={"trends", "brands", "recommendations"})
     stored = _stored_trends(settings, query, snapshot.counts)
     return {
-        "rows": query.where(),
+        WINDOWS: [window_key(query.request.range)],
         "window": [instant.isoformat() for instant in query.request.range],
         "bucket": query.request.bucket,
         "as_of": query.as_of.isoformat(),
@@ -159,17 +160,17 @@ def row_builder(trending: pa.Table, excluded: pa.Table, rule: RecommendationRule
 
 def _plan(settings: Settings, query: Query, counts: CountedEvents, brands: DataFrame, trending: pa.Table) -> Plan:
     if query.users:
-        _check_users(counts, query.users)
         brands = brands.where(f"user_id IN ({', '.join(map(str, query.users))})")
+        _check_users(counts, brands, query.users)
     rule = RecommendationRule(**settings.recommendations.model_dump())
     products = candidates_of(trending, rule)["product_id"]
-    excluded = read_excluded(counts, query.seen_range(), products, rule.leave_out)
+    excluded = read_excluded(counts.files, query.seen_range(), products, rule.leave_out)
     return Plan(brands.select("user_id", "brands"), row_builder(trending, excluded, rule))
 
 
 def _brands(spark: SparkSession, settings: Settings, query: Query, snapshot: Snapshot) -> DataFrame:
     if query.is_from_views:
-        return histories.merged_views(spark, settings.data_root, settings.brands.limit, snapshot.realtime)
+        return histories.merged_views(spark, settings.data_root, settings.brands.limit, snapshot)
     return histories.computed_brands(spark, settings.brands, [EventSlice(snapshot.counts.files)], query.as_of)
 
 
@@ -185,12 +186,15 @@ def _stored_trends(settings: Settings, query: Query, counts: CountedEvents) -> d
     """Return the lineage of the window's stored trends if they are of all the events counted; else None."""
     if query.as_of < query.request.range.end:
         return None
-    return trends.current_lineage(settings.data_root, settings.trends, query.request, counts)
+    return trends.current_lineage(settings.data_root, query.request, counts)
 
 
-def _check_users(counts: CountedEvents, users: Sequence[int]) -> None:
+def _check_users(counts: CountedEvents, brands: DataFrame, users: Sequence[int]) -> None:
+    """Raise UnknownUserError if neither an event nor a list of brands is of one of the users."""
     sql = f"SELECT DISTINCT user_id FROM events WHERE user_id IN ({', '.join(map(str, users))})"
     known = engine.query(sql, events=open_files(counts.files))["user_id"].to_pylist() if counts.files else []
+    if set(users) - set(known):
+        known += [row.user_id for row in brands.select("user_id").collect()]
     if unknown := [user for user in users if user not in known]:
         raise UnknownUserError(
             f"No event names the user {', '.join(map(str, unknown))}: choose one that `events` holds."

@@ -16,7 +16,7 @@ from lambda_spark.delta.coverage import is_covered_by, is_in_log, max_offsets, o
 from lambda_spark.delta.event_log import event_days, event_files, slices_until, topic_offsets
 from lambda_spark.delta.file_tasks import EventSlice
 from lambda_spark.delta.storage import is_file
-from lambda_spark.delta.tables import EVENTS, RECENT_BRANDS
+from lambda_spark.delta.tables import EVENTS, RECENT_BRANDS, USER_BRANDS
 from lambda_spark.errors import NotComputedError
 from lambda_spark.schemas import Offsets
 
@@ -38,11 +38,15 @@ class RealtimeView(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """What an answer is computed from; `stored` are the offsets below which `events` holds the topic's messages."""
+    """What an answer is computed from; `stored` are the offsets below which `events` holds the topic's messages.
+
+    `brands_version` is the version of `user_brands`; None if there is no such table.
+    """
 
     counts: CountedEvents
     realtime: RealtimeView | None
     stored: Offsets
+    brands_version: int | None
 
     @property
     def reached(self) -> Offsets:
@@ -67,8 +71,9 @@ def open_snapshot(root: str) -> Snapshot:
     """Return a snapshot of the present tables; there may be none of them yet."""
     # First, so that what the speed layer drops meanwhile is in the batch views that are opened after it.
     realtime = open_realtime_view(root)
-    counts = open_counts(root)
-    return Snapshot(counts, realtime, topic_offsets(root, counts.version, realtime.topic) if realtime else {})
+    brands_version, counts = tables.find_version(root, USER_BRANDS), open_counts(root)
+    stored = topic_offsets(root, counts.version, realtime.topic) if realtime else {}
+    return Snapshot(counts, realtime, stored, brands_version)
 
 
 def open_realtime_view(root: str) -> RealtimeView | None:

@@ -10,12 +10,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lambda_spark import schemas
+from lambda_spark.batch import product_activity, trends, user_brands
 from lambda_spark.batch.bucket_counts import CountedEvents, bucket_counts, events_only, spark_counter
 from lambda_spark.batch.user_brands import brand_lists, merge_into
 from lambda_spark.delta import commits, tables
+from lambda_spark.delta.commits import Staged
 from lambda_spark.delta.coverage import EVENTS_VERSION, RULE, is_covered_by, is_in_log, max_offsets
-from lambda_spark.delta.event_log import event_days, slices_until, topic_offsets
-from lambda_spark.delta.parquet_files import as_map_in_arrow
+from lambda_spark.delta.event_log import event_days, event_files, slices_until, topic_offsets
+from lambda_spark.delta.parquet_files import as_map_in_arrow, window_key
 from lambda_spark.delta.tables import EVENTS, PRODUCT_ACTIVITY, RECENT_BRANDS, RECOMMENDATIONS, USER_BRANDS
 from lambda_spark.errors import NotComputedError
 from lambda_spark.schemas import BUCKET_ACTIVITY, Offsets
@@ -57,20 +59,20 @@ def compare(what: str, ways: tuple[str, str], one: DataFrame, other: DataFrame, 
             rows.unpersist()
 
 
-def verify_stored(spark: SparkSession, root: str, where: str) -> Difference:
+def verify_stored(spark: SparkSession, root: str, window: TimeRange) -> Difference:
     """Compare the stored recommendations of a window with those computed from `events` by their commit's lineage.
 
     Raises NotComputedError if there are none, or if `events` does not hold all that they came from.
     """
-    lineages = (each for each in tables.lineages_of(root, RECOMMENDATIONS) if "snapshot" in each)
-    lineage = next((each for each in lineages if each["rows"] == where), None)
+    key = window_key(window)
+    lineage = tables.window_lineages(root, RECOMMENDATIONS, [key]).get(key)
     if lineage is None:
-        raise NotComputedError(f"No recommendations are stored for {where}: ask for them without --verify first.")
+        raise NotComputedError(f"No recommendations are stored for {window}: ask for them without --verify first.")
     query, version = recommender.query_of(lineage), lineage["snapshot"][EVENTS_VERSION]
     settings = load_settings(data_root=root, **lineage["rules"])
     events = slices_of(root, lineage["snapshot"])
     computed = recommender.plan_from_events(spark, settings, query, version, events)
-    stored = commits.read(spark, root, RECOMMENDATIONS).where(where)
+    stored = commits.read(spark, root, RECOMMENDATIONS).where(query.where())
     return _compare_answers(query, "in the table", stored, _rows_of(computed))
 
 
@@ -141,6 +143,30 @@ def check_counts(spark: SparkSession, root: str, counts: CountedEvents) -> Diffe
     return compare(what, _VIEWS_AND_EVENTS, from_view, from_events, keys)
 
 
+def rebuild_views(spark: SparkSession, settings: Settings) -> list[Difference]:
+    """Compute the batch views from scratch, check the Lambda identity of these, and only then commit them.
+
+    Returns what was compared; if it differs, every view stays as it is. The speed layer, which may be running, resumes
+    from its own offsets and drops what the new views cover. Raises NotComputedError if there are no events.
+    """
+    root = settings.data_root
+    event_days(root)
+    snapshot, version = open_snapshot(root), tables.version_of(root, EVENTS)
+    activity = product_activity.stage_product_activity(spark, root, version)
+    lists = user_brands.stage_user_brands(spark, root, settings.brands, version)
+    counts = CountedEvents(version, event_files(root, version), activity.dataset(root), version)
+    windows = list(trends.stage_all(spark, root, settings.trends, counts))
+    rows = _staged_lists(spark, root, lists)
+    found = [
+        check_brands(spark, root, settings.brands, snapshot, rows, version),
+        check_counts(spark, root, counts),
+    ]
+    if all(difference.is_none for difference in found):
+        for staged in (activity, *windows, lists):
+            commits.commit_staged(root, staged)
+    return found
+
+
 def _recent_within(spark: SparkSession, root: str, snapshot: Snapshot) -> tuple[DataFrame | None, Offsets]:
     """Return the rows of `recent_brands` whose micro-batch `events` holds, and the offsets these reach."""
     realtime, stored = snapshot.realtime, snapshot.stored
@@ -160,6 +186,12 @@ def _recent_within(spark: SparkSession, root: str, snapshot: Snapshot) -> tuple[
         return entry["value"] <= F.coalesce(limits[entry["key"]], F.lit(0))
 
     return rows.where(F.forall(F.map_entries("source_offsets"), is_stored) if stored else F.lit(False)), reached
+
+
+def _staged_lists(spark: SparkSession, root: str, lists: Staged) -> DataFrame:
+    if not lists.written:
+        return spark.createDataFrame([], schemas.USER_BRANDS)
+    return spark.read.schema(schemas.USER_BRANDS).parquet(*lists.paths(root))
 
 
 def _require_log(root: str) -> None:

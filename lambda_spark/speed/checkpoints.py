@@ -14,22 +14,22 @@ _BEFORE, _LOST, _TOPIC_ID = "received-before", "lost-messages", "topic-id"
 
 
 def checkpoint_of(table: str, query: str) -> str:
-    """Return where a query that writes the table keeps its checkpoint: VACUUM passes over names that begin with _."""
+    """Return the checkpoint's path of a query that writes the table: VACUUM skips names that begin with _."""
     return f"{table}/_checkpoints/{query}"
 
 
 def first_offsets(checkpoint: str) -> Offsets:
-    """Return where the query began to read; nothing where it has not begun."""
+    """Return the offsets at which the query began; none if it has not begun."""
     return _read_offsets(f"{checkpoint}/sources/0/0")
 
 
 def read_topic(checkpoint: str) -> str | None:
-    """Return the topic that the query reads; None where it has not begun."""
+    """Return the topic that the query reads; None if it has not begun."""
     return next(iter(_read_topics(f"{checkpoint}/sources/0/0")), None)
 
 
 def read_topic_id(checkpoint: str) -> str | None:
-    """Return the id of the topic, which one that is made again does not have; None where it has not been kept."""
+    """Return the id of the topic, which changes if it is created again; None if it was not kept."""
     content = read_file(f"{checkpoint}/{_TOPIC_ID}")
     return None if content is None else content.decode()
 
@@ -40,13 +40,13 @@ def write_topic_id(checkpoint: str, topic_id: str) -> None:
 
 
 def reached_offsets(checkpoint: str) -> Offsets:
-    """Return where the last completed micro-batch ended; nothing where there is none."""
+    """Return the end offsets of the last completed micro-batch; none if there is none."""
     completed = [int(name) for name in file_names(f"{checkpoint}/commits") if name.isdigit()]
     return batch_offsets(checkpoint, max(completed)) if completed else {}
 
 
 def batch_offsets(checkpoint: str, batch_id: int) -> Offsets:
-    """Return where a micro-batch ends; the first one begins at the first offsets."""
+    """Return the end offsets of a micro-batch; the first one begins at the first offsets."""
     return _read_offsets(f"{checkpoint}/offsets/{batch_id}") if batch_id >= 0 else first_offsets(checkpoint)
 
 
@@ -63,7 +63,7 @@ def received_upto(checkpoint: str, reached: Offsets) -> int:
 
 
 def record_loss(checkpoint: str, reached: Offsets, first: Offsets) -> None:
-    """Keep which messages the topic had lost before they were read: from where the query was to the first there is."""
+    """Record the messages that the topic lost before they were read: from the reached offsets to the first left."""
     kept = {(number, start): end for number, start, end in _losses(checkpoint)}
     # A query that is started again before it went on has lost the same ones, and perhaps more.
     kept |= {(number, start): first[number] for number, start in reached.items() if start < first[number]}
@@ -72,7 +72,7 @@ def record_loss(checkpoint: str, reached: Offsets, first: Offsets) -> None:
 
 
 def create_checkpoint(checkpoint: str, topic: str, start: Offsets, received: int) -> None:
-    """Put a new checkpoint, of a query that begins at the offsets, in the place of the present one.
+    """Replace the checkpoint by a new one, of a query that begins at the offsets.
 
     `received` is the number of messages that count as taken in before. The present one, if any, is kept beside it.
     """
@@ -93,7 +93,7 @@ def _read_offsets(file: str) -> Offsets:
 
 
 def _read_topics(file: str) -> dict[str, dict[str, int]]:
-    """Return the offsets by topic; nothing where there is no file."""
+    """Return the offsets by topic; none if there is no file."""
     content = read_file(file)
     if content is None:
         return {}
@@ -103,10 +103,10 @@ def _read_topics(file: str) -> dict[str, dict[str, int]]:
 
 
 def ingest_checkpoint(root: str) -> str:
-    """Return where ingest keeps how far it is in the topic."""
+    """Return the path of ingest's checkpoint."""
     return checkpoint_of(tables.path_of(root, EVENTS), "ingest")
 
 
 def speed_checkpoint(root: str) -> str:
-    """Return where the speed layer keeps its state and how far it is in the topic."""
+    """Return the path of the speed layer's checkpoint, which holds its state."""
     return checkpoint_of(tables.path_of(root, RECENT_BRANDS), "speed")

@@ -17,7 +17,7 @@ from lambda_spark.events import parsing
 from lambda_spark.history import merging
 from lambda_spark.schemas import Offsets
 from lambda_spark.settings import BrandSettings, Settings
-from lambda_spark.speed import checkpoint_rebuild, streams
+from lambda_spark.speed import checkpoint_guard, streams
 from lambda_spark.speed.checkpoints import batch_offsets, read_topic_id
 from lambda_spark.speed.state import COVERED
 from lambda_spark.speed.streams import BatchListener
@@ -33,7 +33,7 @@ def event_writer(settings: Settings, checkpoint: str, on_batch: BatchListener | 
     """Return what stores messages, rows with events.MESSAGE_COLUMNS, in `rejected_events` and `events`."""
     root, topic = settings.data_root, settings.kafka.topic
     topic_id = read_topic_id(checkpoint)
-    divide = partial(parsing.divide_messages, rejected_upto=checkpoint_rebuild.stored_rejects(root, topic))
+    divide = partial(parsing.divide_messages, rejected_upto=checkpoint_guard.stored_rejects(root, topic))
 
     def store(received: DataFrame, batch_id: int) -> None:
         start, end = batch_offsets(checkpoint, batch_id - 1), batch_offsets(checkpoint, batch_id)
@@ -47,7 +47,7 @@ def event_writer(settings: Settings, checkpoint: str, on_batch: BatchListener | 
 
 
 def view_writer(spark: SparkSession, settings: Settings, checkpoint: str, on_batch: BatchListener | None) -> OnBatch:
-    """Return what appends packed rows, combining.PACKED, to `recent_brands`, and drops what `user_brands` covers."""
+    """Return what appends packed rows, merging.PACKED, to `recent_brands`, and drops what `user_brands` covers."""
     root, topic = settings.data_root, settings.kafka.topic
     first = coverage.start_offsets(tables.lineage_of(root, RECENT_BRANDS), topic)
     topic_id = read_topic_id(checkpoint)
@@ -69,7 +69,7 @@ def view_writer(spark: SparkSession, settings: Settings, checkpoint: str, on_bat
 
 
 def view_rows(batch_id: int, topic: str, reached: Offsets) -> RowBuilder:
-    """Return what turns packed rows, combining.PACKED, into rows of `recent_brands`, schemas.RECENT_BRANDS.
+    """Return what turns packed rows, merging.PACKED, into rows of `recent_brands`, schemas.RECENT_BRANDS.
 
     `reached` is the next offset of each partition after the micro-batch.
     """

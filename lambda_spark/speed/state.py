@@ -15,7 +15,7 @@ from pyspark.sql.streaming.stateful_processor import StatefulProcessor, Stateful
 from lambda_spark.engine import freeze_gc
 from lambda_spark.events.parsing import MESSAGE_COLUMNS, PARSE_MESSAGES, Batches, over_message_batches
 from lambda_spark.history import merging
-from lambda_spark.history.combining import PACKED, browsed_brand_sql, combine_batch
+from lambda_spark.history.merging import PACKED, browsed_brand_sql, combine_batch
 
 # A local property of Spark's tasks: how far `user_brands` covers the topic, as JSON of partition -> offset.
 COVERED = "lambda_spark.covered"

@@ -21,8 +21,8 @@ _POLL_SECONDS = 0.2
 _PATIENCE = 50
 
 
-def run_stream(writer: DataStreamWriter, checkpoint: str, trigger: str | None, look: Callable[[], None]) -> int:
-    """Run the query until it is stopped, or, without a trigger, over what is there now; `look` is called meanwhile.
+def run_stream(writer: DataStreamWriter, checkpoint: str, trigger: str | None, on_poll: Callable[[], None]) -> int:
+    """Run the query until it is stopped, or, without a trigger, over what is there now; `on_poll` is called meanwhile.
 
     Returns the number of messages that this run has taken in. Raises KeyboardInterrupt where it was to read all that is
     there and was stopped before.
@@ -33,7 +33,7 @@ def run_stream(writer: DataStreamWriter, checkpoint: str, trigger: str | None, l
         _stop_on_signals_to_jvm(writer._spark, stop)
         query = pace.option("checkpointLocation", checkpoint).start()
         while not query.awaitTermination(_POLL_SECONDS):  # type: ignore[arg-type]
-            look()
+            on_poll()
             if stop.is_set():
                 _stop_between_batches(query)
     if stop.is_set() and trigger is None:
@@ -63,7 +63,7 @@ def _stop_on_signals_to_jvm(spark: SparkSession, stop: Event) -> None:
 
 
 def query_id(checkpoint: str) -> str:
-    """Return the id that a query keeps for as long as its checkpoint: under it Delta knows which batches it has."""
+    """Return the id that a query keeps as long as its checkpoint: Delta records its batches under it."""
     return str(json.loads(read_file(f"{checkpoint}/metadata") or b"")["id"])
 
 

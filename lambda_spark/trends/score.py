@@ -20,17 +20,22 @@ ranked: the events of a single user aren't a trend. docs/adr/0019-trends-of-dist
 Computed with NumPy, without Spark: a window has few counts beside its events, so that any window takes milliseconds.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lambda_spark.settings import TrendSettings
 from lambda_spark.time_ranges import TimeRange, parse_bucket
 from lambda_spark.trends.windows import INSTANT, Indices, Numbers, WindowCounts, window_counts
+
+if TYPE_CHECKING:
+    from lambda_spark.settings import TrendSettings
 
 # The default smoothing is the shop's mean count per bucket over this, within these bounds: 10 from 10,000 on.
 _COUNT_PER_SMOOTHING = 1_000

@@ -1,9 +1,11 @@
 """Windows of trends: the one that a request asks for, and the counts of a window as NumPy arrays."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +13,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lambda_spark.schemas import COUNT_COLUMNS, OTHER
-from lambda_spark.settings import TrendSettings
 from lambda_spark.time_ranges import (
     MICROSECOND,
     UTC,
@@ -25,6 +26,9 @@ from lambda_spark.time_ranges import (
     micros,
     parse_bucket,
 )
+
+if TYPE_CHECKING:
+    from lambda_spark.settings import TrendSettings
 
 INSTANT = pa.timestamp("us", tz="UTC")
 Numbers = NDArray[np.float64]

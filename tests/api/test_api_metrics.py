@@ -1,4 +1,4 @@
-"""What Prometheus is told of the server and of the pipeline."""
+"""Metrics of the server and the pipeline, in the format of Prometheus."""
 
 import time
 from pathlib import Path
@@ -19,15 +19,15 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def samples_of(text: str) -> Samples:
-    """Parse the metrics as Prometheus does, and fail where a name or label is there twice."""
-    found: Samples = {}
+    """Parse the metrics as Prometheus does; fails if a name and its labels appear twice."""
+    samples: Samples = {}
     for family in text_string_to_metric_families(text):
         assert family.documentation
         for sample in family.samples:
             key = (sample.name, frozenset(sample.labels.items()))
-            assert key not in found
-            found[key] = sample.value
-    return found
+            assert key not in samples
+            samples[key] = sample.value
+    return samples
 
 
 def value(samples: Samples, name: str, **labels: str) -> float | None:
@@ -37,8 +37,7 @@ def value(samples: Samples, name: str, **labels: str) -> float | None:
 def test_requests_are_counted_by_route_and_status_with_their_latency(server: str) -> None:
     route = "/v1/users/{user_id}/brands"
     before = samples_of(httpx2.get(f"{server}/metrics").text)
-    asked = ["5", "6", "x"]
-    for user in asked:
+    for user in ("5", "6", "x"):
         httpx2.get(f"{server}/v1/users/{user}/brands")
     httpx2.get(f"{server}/nothing")
     answer = httpx2.get(f"{server}/metrics")
@@ -54,13 +53,13 @@ def test_requests_are_counted_by_route_and_status_with_their_latency(server: str
     assert growth("request_seconds_count", route=route) == 3
     assert 0 < growth("request_seconds_sum", route=route) < 3
     assert growth("request_seconds_bucket", route=route, le="+Inf") == 3
-    # Whoever makes up paths or ids makes up no names of metrics.
+    # Unknown paths and ids must not add series.
     assert not [
         labels for _, labels in after for name, label in labels if name == "route" and label.endswith("/x/brands")
     ]
 
 
-def test_the_pipeline_is_told_as_the_status_tells_it(server: str) -> None:
+def test_metrics_of_the_pipeline_equal_the_status(server: str) -> None:
     status = httpx2.get(f"{server}/v1/status").json()
     samples = samples_of(httpx2.get(f"{server}/metrics").text)
     for layer in ("batch", "speed"):
@@ -76,7 +75,7 @@ def test_the_pipeline_is_told_as_the_status_tells_it(server: str) -> None:
         assert 0 < value(samples, view) < 3_600  # type: ignore[operator]
 
 
-def test_what_waits_for_the_stream_is_told(new_run: NewSettings) -> None:
+def test_metrics_show_the_messages_that_wait_for_the_stream(new_run: NewSettings) -> None:
     settings = new_run()
     send(settings.kafka, shop_days([1]))
     with running_server(settings) as url:
@@ -85,7 +84,7 @@ def test_what_waits_for_the_stream_is_told(new_run: NewSettings) -> None:
             assert time.monotonic() < end
             time.sleep(0.1)
         assert value(samples, "stream_behind_messages") == len(shop_days([1]))
-        # What is not there has no age, rather than one of 0.
+        # A view that does not exist has no age, rather than an age of 0.
         assert value(samples, "realtime_view_age_seconds") is None
         assert value(samples, "state_users") == 0
 
@@ -95,14 +94,14 @@ def client(copied: Settings) -> TestClient:
     return TestClient(create_app(copied), base_url="http://localhost")
 
 
-def test_a_scrape_reads_a_table_only_where_it_has_changed(
+def test_a_scrape_reads_only_tables_that_have_changed(
     spark: SparkSession, copied: Settings, client: TestClient, tmp_path: Path
 ) -> None:
     before = samples_of(client.get("/metrics").text)
     rejected = list(Path(copied.data_root, "rejected_events").rglob("*.parquet"))
     kept = {file: file.read_bytes() for file in rejected}
     assert kept
-    # Whoever reads the table now fails.
+    # Reading the table now fails.
     for file in rejected:
         file.unlink()
     again = samples_of(client.get("/metrics").text)

@@ -1,4 +1,4 @@
-"""What goes wrong is said: which parameter, which value, and what to do; and nothing else is told."""
+"""A problem names the parameter, its value and the remedy, and contains no internals."""
 
 import time
 from pathlib import Path
@@ -17,34 +17,27 @@ from lambda_spark.errors import TooSlowError
 from lambda_spark.settings import Settings
 
 USER, PRODUCT = "/v1/users/{user}", "/v1/products/{product}"
-# Of the Arabic digits, which Python takes for such.
+# Arabic digits are digits for Python's int(), too.
 ARABIC_ONE = "\u0661"
 INJECTION = "1' OR '1'='1'; DROP TABLE events; --"
 
 
-@pytest.fixture(scope="module")
-def known(server: str) -> dict[str, str]:
-    """Return a user and a product that there are."""
-    user = httpx2.get(f"{server}/v1/users").json()["users"][0]["user_id"]
-    return {"user": user, "product": httpx2.get(f"{server}/v1/trends").json()["trends"][0]["product_id"]}
-
-
 def problem(answer: httpx2.Response, status: int, kind: str) -> dict[str, Any]:
-    """Return the problem of an answer that is to be one."""
+    """Return the problem of an answer; fails if it is not a complete one of this kind."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
-    told: dict[str, Any] = answer.json()
-    assert told["type"] == f"/problems/{kind}"
-    assert told["status"] == status
-    assert told["title"]
-    assert told["detail"].endswith(".")
+    found: dict[str, Any] = answer.json()
+    assert found["type"] == f"/problems/{kind}"
+    assert found["status"] == status
+    assert found["title"]
+    assert found["detail"].endswith(".")
     assert "Traceback" not in answer.text
     assert len(answer.text) < 2_000
-    return told
+    return found
 
 
 BAD_PARAMETERS = [
-    # path, parameters, field, what the remedy says
+    # path, parameters, field, text of the remedy
     ("/v1/users/abc/brands", {}, "user_id", "digits"),
     ("/v1/users/1.0/brands", {}, "user_id", "digits"),
     ("/v1/users/1_0/brands", {}, "user_id", "digits"),
@@ -74,7 +67,7 @@ BAD_PARAMETERS = [
     ("/v1/trends", {"bucket": "25 hours"}, "bucket", "Write day"),
     ("/v1/trends", {"bucket": f"{'9' * 30} days"}, "bucket", "Write day"),
     (PRODUCT, {"bucket": INJECTION}, "bucket", "Write day"),
-    # A parameter that is not there would be answered as if nothing had been asked.
+    # FastAPI would ignore an unknown parameter.
     ("/v1/trends", {"form": "2019-11-01", "to": "2019-11-08"}, "form", "Write from"),
     (PRODUCT, {"top": "3"}, "top", "to"),
     (f"{USER}/brands", {"fallback": "true"}, "fallback", "as_of"),
@@ -84,18 +77,18 @@ BAD_PARAMETERS = [
 
 
 @pytest.mark.parametrize(("path", "parameters", "field", "remedy"), BAD_PARAMETERS)
-def test_a_bad_parameter_is_named_with_its_value_and_what_to_give(
-    server: str, known: dict[str, str], path: str, parameters: dict[str, str], field: str, remedy: str
+def test_a_bad_parameter_is_named_with_its_value_and_the_remedy(
+    server: str, ids: dict[str, str], path: str, parameters: dict[str, str], field: str, remedy: str
 ) -> None:
-    told = problem(httpx2.get(f"{server}{path.format(**known)}", params=parameters), 422, "bad-parameter")
-    assert told["field"] == field
+    found = problem(httpx2.get(f"{server}{path.format(**ids)}", params=parameters), 422, "bad-parameter")
+    assert found["field"] == field
     value = parameters[field] if field in parameters else httpx2.URL(path).path.split("/")[3]
-    assert told["value"] == value[:200]
-    assert remedy in told["remedy"]
+    assert found["value"] == value[:200]
+    assert remedy in found["remedy"]
 
 
 BAD_RANGES = [
-    # parameters, field, what the detail says, what the remedy says
+    # parameters, field, text of the detail, text of the remedy
     ({"from": "2019-11-08"}, "to", "both from and to", "Name the other"),
     ({"to": "2019-11-08"}, "from", "both from and to", "Name the other"),
     ({"from": "2019-11-08", "to": "2019-11-01"}, "from, to", "is not before", "later to"),
@@ -117,30 +110,30 @@ BAD_RANGES = [
 
 @pytest.mark.parametrize("path", ["/v1/trends", PRODUCT])
 @pytest.mark.parametrize(("parameters", "field", "detail", "remedy"), BAD_RANGES)
-def test_a_range_that_cannot_be_answered_is_named_with_one_that_can(
-    server: str, known: dict[str, str], path: str, parameters: dict[str, str], field: str, detail: str, remedy: str
+def test_a_bad_range_is_named_with_the_remedy(
+    server: str, ids: dict[str, str], path: str, parameters: dict[str, str], field: str, detail: str, remedy: str
 ) -> None:
-    told = problem(httpx2.get(f"{server}{path.format(**known)}", params=parameters), 422, "bad-range")
-    assert told["field"] == field
-    assert told.get("value") == (", ".join(parameters.values()) if field in ", ".join(parameters) else None)
-    assert detail in told["detail"]
-    assert remedy in told["remedy"]
+    found = problem(httpx2.get(f"{server}{path.format(**ids)}", params=parameters), 422, "bad-range")
+    assert found["field"] == field
+    assert found.get("value") == (", ".join(parameters.values()) if field in ", ".join(parameters) else None)
+    assert detail in found["detail"]
+    assert remedy in found["remedy"]
 
 
-def test_a_moment_before_all_events_is_named(server: str, known: dict[str, str]) -> None:
-    path = f"{server}{USER.format(**known)}/recommendations"
-    told = problem(httpx2.get(path, params={"as_of": "1999-01-01"}), 422, "bad-range")
-    assert (told["field"], told["value"]) == ("as_of", "1999-01-01")
-    assert "later as_of" in told["remedy"]
+def test_a_moment_before_all_events_is_named(server: str, ids: dict[str, str]) -> None:
+    path = f"{server}{USER.format(**ids)}/recommendations"
+    found = problem(httpx2.get(path, params={"as_of": "1999-01-01"}), 422, "bad-range")
+    assert (found["field"], found["value"]) == ("as_of", "1999-01-01")
+    assert "later as_of" in found["remedy"]
 
 
 @pytest.mark.parametrize("what", ["brands", "recommendations"])
 @pytest.mark.parametrize("user_id", ["5", str(-(2**63)), str(2**63 - 1)])
 def test_an_unknown_user_has_a_fallback_that_works(server: str, what: str, user_id: str) -> None:
-    told = problem(httpx2.get(f"{server}/v1/users/{user_id}/{what}"), 404, "unknown-user")
-    assert (told["field"], told["value"]) == ("user_id", user_id)
-    assert "fallback=true" in told["remedy"]
-    answer = httpx2.get(f"{server}{told['fallback']}")
+    found = problem(httpx2.get(f"{server}/v1/users/{user_id}/{what}"), 404, "unknown-user")
+    assert (found["field"], found["value"]) == ("user_id", user_id)
+    assert "fallback=true" in found["remedy"]
+    answer = httpx2.get(f"{server}{found['fallback']}")
     assert answer.status_code == 200
     rows = answer.json()["recommendations"]
     assert rows
@@ -148,15 +141,15 @@ def test_an_unknown_user_has_a_fallback_that_works(server: str, what: str, user_
 
 
 def test_an_unknown_product_is_named(server: str) -> None:
-    told = problem(httpx2.get(f"{server}/v1/products/5"), 404, "unknown-product")
-    assert (told["field"], told["value"]) == ("product_id", "5")
-    assert told["remedy"]
+    found = problem(httpx2.get(f"{server}/v1/products/5"), 404, "unknown-product")
+    assert (found["field"], found["value"]) == ("product_id", "5")
+    assert found["remedy"]
 
 
-def test_a_parameter_that_is_given_twice_is_refused(server: str) -> None:
-    told = problem(httpx2.get(f"{server}/v1/trends?top=3&top=4"), 422, "bad-parameter")
-    assert told["field"] == "top"
-    assert "once" in told["remedy"]
+def test_a_parameter_that_is_given_twice_is_rejected(server: str) -> None:
+    found = problem(httpx2.get(f"{server}/v1/trends?top=3&top=4"), 422, "bad-parameter")
+    assert found["field"] == "top"
+    assert "once" in found["remedy"]
 
 
 @pytest.mark.parametrize("path", ["/no", "/v1", "/v1/", "/v1/trends/", "/v1/users/1/2/3", "/docs", "/page/none.js"])
@@ -165,29 +158,29 @@ def test_an_unknown_route_is_a_problem(server: str, path: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "OPTIONS"])
-def test_another_method_is_refused_with_the_one_there_is(server: str, method: str) -> None:
+def test_another_method_is_rejected_and_the_allowed_one_named(server: str, method: str) -> None:
     answer = httpx2.request(method, f"{server}/v1/trends", content=b"{}" if method != "TRACE" else None)
-    told = problem(answer, 405, "method-not-allowed")
+    found = problem(answer, 405, "method-not-allowed")
     assert answer.headers["allow"] == "GET"
-    assert "GET" in told["remedy"]
+    assert "GET" in found["remedy"]
 
 
-# --- nothing to answer from yet
+# --- not ready
 
 
-def test_nothing_ingested_yet_says_what_to_run_and_is_over_once_events_are_there(
+def test_without_events_it_says_what_to_run_until_they_are_ingested(
     spark: SparkSession, new_settings: NewSettings, tmp_path: Path
 ) -> None:
     settings = new_settings()
     with running_server(settings) as url:
         for path in ("/v1/trends", "/v1/users", "/v1/users/5/recommendations", "/v1/users/5/brands", "/v1/products/5"):
             answer = httpx2.get(f"{url}{path}")
-            told = problem(answer, 503, "not-ready")
-            assert "jobs/ingest_events.py" in told["remedy"]
+            found = problem(answer, 503, "not-ready")
+            assert "jobs/ingest_events.py" in found["remedy"]
             assert settings.data_root not in answer.text
-        told = problem(httpx2.get(f"{url}/health/ready"), 503, "not-ready")
-        assert len(told["causes"]) == 2
-        assert all(cause["cause"] and cause["remedy"] for cause in told["causes"])
+        found = problem(httpx2.get(f"{url}/health/ready"), 503, "not-ready")
+        assert len(found["causes"]) == 2
+        assert all(cause["cause"] and cause["remedy"] for cause in found["causes"])
         assert httpx2.get(f"{url}/health/live").json() == {"status": "live"}
         status = httpx2.get(f"{url}/v1/status").json()
         assert status["batch"] == {"received": 0, "stored": 0, "rejected": 0, "upto": None, "committed_at": None}
@@ -214,11 +207,11 @@ def wait_until(ask: Any, is_done: Any, seconds: float = PATIENCE) -> httpx2.Resp
 # --- too slow
 
 
-def test_what_takes_too_long_is_given_up_and_the_next_request_is_answered(reference: Settings) -> None:
+def test_an_answer_that_takes_too_long_is_cancelled_and_the_next_request_is_answered(reference: Settings) -> None:
     with running_server(reference, LAMBDA_SERVE__DEADLINE_SECONDS="0.001") as url:
         for _ in range(3):
-            told = problem(httpx2.get(f"{url}/v1/trends?bucket=hour"), 503, "too-slow")
-            assert "shorter range" in told["remedy"]
+            found = problem(httpx2.get(f"{url}/v1/trends?bucket=hour"), 503, "too-slow")
+            assert "shorter range" in found["remedy"]
         user = httpx2.get(f"{url}/v1/users").json()["users"][0]["user_id"]
         assert httpx2.get(f"{url}/v1/users/{user}/recommendations").status_code == 200
 
@@ -235,24 +228,24 @@ def test_a_query_that_takes_too_long_is_interrupted(seconds: float) -> None:
     assert engine.run_sql(connection, "SELECT 1 AS one")["one"].to_pylist() == [1]
 
 
-def test_an_interruption_that_comes_before_the_query_does_not_get_lost() -> None:
-    # DuckDB forgets it: the reason for which a query is interrupted until it ends.
+def test_duckdb_ignores_an_interruption_before_the_query() -> None:
+    # This is why engine interrupts a query until it has ended.
     connection = duckdb.connect()
     connection.interrupt()
     assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-# --- faults
+# --- unexpected errors
 
 
-def test_a_fault_is_told_to_the_log_alone(copied: Settings) -> None:
+def test_an_unexpected_error_is_only_in_the_log(copied: Settings) -> None:
     with running_process(copied) as server:
         for file in Path(copied.data_root, "events").rglob("*.parquet"):
             file.unlink()
         answer = httpx2.get(f"{server.url}/v1/trends?bucket=6%20hours")
-        told = problem(answer, 500, "fault")
+        found = problem(answer, 500, "fault")
         assert copied.data_root not in answer.text
-        assert told == {
+        assert found == {
             "type": "/problems/fault",
             "title": "Fault",
             "status": 500,

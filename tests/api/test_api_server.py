@@ -1,4 +1,4 @@
-"""The server as a process: what it is made of, and how it ends."""
+"""The server as a process: how it ends, its event streams, and what runs inside."""
 
 import json
 import re
@@ -18,10 +18,10 @@ from helpers import PATIENCE, environment_of
 from lambda_spark.settings import PROJECT_ROOT, Settings
 from lambda_spark.time_ranges import parse_instant
 
-ASK_IN_PROCESS = """
+REQUESTS_IN_PROCESS = """
 import sys
 from fastapi.testclient import TestClient
-from lambda_spark.api.__main__ import create_app
+from lambda_spark.api.app import create_app
 from lambda_spark.settings import load_settings
 
 client = TestClient(create_app(load_settings()), base_url="http://localhost")
@@ -33,14 +33,14 @@ print({name.partition(".")[0] for name in sys.modules} & {"pyspark", "py4j", "de
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_within_seconds_though_somebody_listens(reference: Settings, number: signal.Signals) -> None:
+def test_it_ends_within_seconds_despite_an_open_event_stream(reference: Settings, number: signal.Signals) -> None:
     with running_process(reference) as server:
         with httpx2.stream("GET", f"{server.url}/v1/live", timeout=PATIENCE) as answer:
             lines = answer.iter_lines()
             assert next(lines) == "event: status"
             begin = time.monotonic()
             server.process.send_signal(number)
-            # Cut off in the middle, this would raise.
+            # This would raise if the stream was cut off.
             assert list(lines)[-1] == ""
         server.process.wait(PATIENCE)
         assert time.monotonic() - begin < 60
@@ -53,18 +53,18 @@ def listeners(url: str) -> float:
     return float(re.search(r"(?m)^lambda_spark_live_listeners (\S+)", httpx2.get(f"{url}/metrics").text)[1])
 
 
-def test_who_listens_is_told_the_state_every_second_and_forgotten_once_gone(server: str) -> None:
-    told: dict[str, list[Any]] = {"status": [], "sample": []}
+def test_an_event_stream_has_a_status_every_second_and_is_closed_with_its_listener(server: str) -> None:
+    received: dict[str, list[Any]] = {"status": [], "sample": []}
     with httpx2.stream("GET", f"{server}/v1/live", timeout=PATIENCE) as answer:
         lines = answer.iter_lines()
-        while len(told["status"]) < 3 or not told["sample"]:
+        while len(received["status"]) < 3 or not received["sample"]:
             if (line := next(lines)).startswith("event: "):
-                told[line.removeprefix("event: ")].append(json.loads(next(lines).removeprefix("data: ")))
+                received[line.removeprefix("event: ")].append(json.loads(next(lines).removeprefix("data: ")))
         assert listeners(server) == 1
-    moments = [parse_instant(status["now"]) for status in told["status"]]
+    moments = [parse_instant(status["now"]) for status in received["status"]]
     assert (moments[2] - moments[0]).total_seconds() > 1.5
-    assert all(status["now"].endswith("Z") for status in told["status"])
-    messages = told["sample"][0]["messages"]
+    assert all(status["now"].endswith("Z") for status in received["status"])
+    messages = received["sample"][0]["messages"]
     events = [message["event"] for message in messages if message["event"]]
     assert events
     assert all(isinstance(event["user_id"], str) and event["event_time"].endswith("Z") for event in events)
@@ -75,26 +75,26 @@ def test_who_listens_is_told_the_state_every_second_and_forgotten_once_gone(serv
         time.sleep(0.1)
 
 
-def test_who_comes_later_is_not_told_what_was_when_somebody_listened_last(server: str) -> None:
+def test_a_new_listener_gets_no_outdated_status(server: str) -> None:
     for _ in range(2):
         begin = datetime.now(timezone.utc)
         with httpx2.stream("GET", f"{server}/v1/live", timeout=PATIENCE) as answer:
             lines = answer.iter_lines()
             assert next(lines) == "event: status"
-            told = json.loads(next(lines).removeprefix("data: "))
-        assert parse_instant(told["now"]) > begin - timedelta(seconds=1)
+            found = json.loads(next(lines).removeprefix("data: "))
+        assert parse_instant(found["now"]) > begin - timedelta(seconds=1)
         time.sleep(3)
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Say so of a process that has not ended: one that nobody has waited for yet has no command line."""
+    """Return True if a process has not ended; a zombie has no command line."""
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.usefixtures("server")
-def test_neither_spark_nor_java_is_in_the_process(reference: Settings) -> None:
+def test_the_process_has_neither_spark_nor_java(reference: Settings) -> None:
     found = subprocess.run(
-        [sys.executable, "-c", ASK_IN_PROCESS],
+        [sys.executable, "-c", REQUESTS_IN_PROCESS],
         env=environment_of(reference),
         cwd=PROJECT_ROOT,
         capture_output=True,
@@ -108,7 +108,7 @@ def test_neither_spark_nor_java_is_in_the_process(reference: Settings) -> None:
     assert [each.children(recursive=True) for each in servers] == [[]] * len(servers)
 
 
-def test_the_chart_library_is_served_from_here_with_its_licence(server: str) -> None:
+def test_the_chart_library_is_served_with_its_licence(server: str) -> None:
     script = httpx2.get(f"{server}/page/vega.js").text
     named = re.match(r"/\*! Vega.*: (\S+) \*/\n", script)
     assert named

@@ -1,4 +1,4 @@
-"""The page shows what the API answers, is used by pointer and by keyboard alike, and says why."""
+"""The page shows the answers of the API, works by pointer and keyboard, and gives reasons."""
 
 import re
 from decimal import ROUND_HALF_UP, Decimal
@@ -15,7 +15,7 @@ WEEK = {"from": "2019-11-20", "to": "2019-11-27"}
 NONE = "–"
 
 
-def ask(url: str, **parameters: Any) -> dict[str, Any]:
+def fetch(url: str, **parameters: Any) -> dict[str, Any]:
     answer = httpx2.get(url, params=parameters)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
@@ -23,7 +23,7 @@ def ask(url: str, **parameters: Any) -> dict[str, Any]:
 
 
 def shown(value: float | None, decimals: int = 0) -> str:
-    """Return a number as a person reads it."""
+    """Return a number as the page shows it."""
     if value is None:
         return NONE
     rounded = Decimal(value).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
@@ -36,7 +36,7 @@ def signed(value: float | None, decimals: int = 0, unit: str = "") -> str:
 
 
 def trend_rows(answer: dict[str, Any]) -> list[list[str]]:
-    """Return an answer's trends as the page shows them."""
+    """Return the trends of an answer as rows of the page's table."""
     return [
         [
             shown(trend["rank"]),
@@ -56,15 +56,15 @@ def trend_rows(answer: dict[str, Any]) -> list[list[str]]:
 
 
 def label_counts(label: str) -> list[int]:
-    """Return the counts that a sparkline tells a screen reader."""
+    """Return the counts in a sparkline's label for screen readers."""
     return [int(count.replace(",", "")) for count in re.findall(r": ([\d,]+) of", label)]
 
 
 # --- trends
 
 
-def test_trends_are_told_as_the_api_answers_them(open_page: OpenPage, server: str) -> None:
-    page, answer = open_page(server), ask(f"{server}/v1/trends")
+def test_trends_are_shown_as_the_api_returns_them(open_page: OpenPage, server: str) -> None:
+    page, answer = open_page(server), fetch(f"{server}/v1/trends")
     assert cells(page, "#trends-table") == trend_rows(answer)
     assert len(answer["trends"]) > 10
     expect(page).to_have_title("Trends · lambda-spark")
@@ -86,7 +86,7 @@ def test_trends_are_told_as_the_api_answers_them(open_page: OpenPage, server: st
     expect(page.locator("#tip")).to_be_hidden()
 
 
-def test_range_buckets_and_ranking_are_picked(open_page: OpenPage, server: str) -> None:
+def test_range_bucket_and_ranking_can_be_chosen(open_page: OpenPage, server: str) -> None:
     page = open_page(server)
     expect(page.locator("#from")).to_have_value("2019-11-24")
     page.fill("#from", WEEK["from"])
@@ -95,15 +95,15 @@ def test_range_buckets_and_ranking_are_picked(open_page: OpenPage, server: str) 
     page.fill("#top", "5")
     page.click("#show")
     expect(page.locator(".lead")).to_contain_text("2019-11-20 to 2019-11-27 UTC")
-    by_events = ask(f"{server}/v1/trends", **WEEK, top=5, rank_by="events")
+    by_events = fetch(f"{server}/v1/trends", **WEEK, top=5, rank_by="events")
     assert cells(page, "#trends-table") == trend_rows(by_events)
-    # Whatever is finer than a day has times of day, and the address says all of it.
+    # Buckets finer than a day need times of day; the address contains all parameters.
     page.select_option("#bucket", "6 hours")
     page.fill("#from", "2019-11-20T12:00")
     page.press("#from", "Enter")
     expect(page.locator(".lead")).to_contain_text("2019-11-20 12:00 to 2019-11-27 00:00 UTC, in buckets of 6 hours")
-    asked = {"from": "2019-11-20T12:00", "to": WEEK["to"], "bucket": "6 hours", "top": 5, "rank_by": "events"}
-    finer = trend_rows(ask(f"{server}/v1/trends", **asked))
+    parameters = {"from": "2019-11-20T12:00", "to": WEEK["to"], "bucket": "6 hours", "top": 5, "rank_by": "events"}
+    finer = trend_rows(fetch(f"{server}/v1/trends", **parameters))
     assert cells(page, "#trends-table") == finer
     page.reload()
     expect(page.locator(".lead")).to_contain_text("2019-11-20 12:00 to 2019-11-27 00:00 UTC, in buckets of 6 hours")
@@ -113,26 +113,26 @@ def test_range_buckets_and_ranking_are_picked(open_page: OpenPage, server: str) 
 
 
 @pytest.mark.parametrize(
-    ("preset", "told", "asked"),
+    ("preset", "lead", "parameters"),
     [
         ("24h", "2019-12-01 UTC, in buckets of one hour", {"from": "2019-11-30", "to": "2019-12-01", "bucket": "hour"}),
         ("30d", "2019-11-01 to 2019-12-01 UTC", {"from": "2019-11-01", "to": "2019-12-01"}),
         ("all", "2019-11-01 to 2019-12-01 UTC", {"from": "2019-11-01", "to": "2019-12-01"}),
     ],
 )
-def test_a_range_of_usual_length_is_one_click(
-    open_page: OpenPage, server: str, preset: str, told: str, asked: dict[str, str]
+def test_common_ranges_are_one_click(
+    open_page: OpenPage, server: str, preset: str, lead: str, parameters: dict[str, str]
 ) -> None:
     page = open_page(server)
     expect(page.locator("#range-default")).to_have_attribute("aria-current", "true")
     page.click(f"#range-{preset}")
-    expect(page.locator(".lead")).to_contain_text(told)
+    expect(page.locator(".lead")).to_contain_text(lead)
     expect(page.locator(f"#range-{preset}")).to_have_attribute("aria-current", "true")
-    assert cells(page, "#trends-table") == trend_rows(ask(f"{server}/v1/trends", **asked))
+    assert cells(page, "#trends-table") == trend_rows(fetch(f"{server}/v1/trends", **parameters))
 
 
 def press_until(page: Page, key: str, selector: str) -> None:
-    """Go on as somebody does who has no pointer."""
+    """Press a key until an element has the focus."""
     for _ in range(40):
         page.keyboard.press(key)
         if focused(page).and_(page.locator(selector)).count():
@@ -140,8 +140,8 @@ def press_until(page: Page, key: str, selector: str) -> None:
     raise AssertionError(f"{key} does not lead to {selector}")
 
 
-def test_all_of_it_is_reached_by_keyboard(open_page: OpenPage, server: str) -> None:
-    page, trends = open_page(server), ask(f"{server}/v1/trends")["trends"]
+def test_the_page_works_by_keyboard(open_page: OpenPage, server: str) -> None:
+    page, trends = open_page(server), fetch(f"{server}/v1/trends")["trends"]
     expect(page.locator("#trends-table")).to_be_visible()
     tip = page.locator("#tip")
     page.keyboard.press("Tab")
@@ -172,9 +172,9 @@ def test_all_of_it_is_reached_by_keyboard(open_page: OpenPage, server: str) -> N
 # --- a product
 
 
-def test_a_product_has_a_chart_and_the_same_figures_as_a_table(open_page: OpenPage, server: str) -> None:
-    trend = ask(f"{server}/v1/trends", top=1)["trends"][0]
-    answer = ask(f"{server}/v1/products/{trend['product_id']}", **{"from": "2019-11-24", "to": "2019-12-01"})
+def test_a_product_has_a_chart_and_a_table_of_the_same_counts(open_page: OpenPage, server: str) -> None:
+    trend = fetch(f"{server}/v1/trends", top=1)["trends"][0]
+    answer = fetch(f"{server}/v1/products/{trend['product_id']}", **{"from": "2019-11-24", "to": "2019-12-01"})
     page = open_page(server)
     page.click(f"#trend-{trend['product_id']} .category")
     chart = page.locator("#product-chart")
@@ -189,7 +189,7 @@ def test_a_product_has_a_chart_and_the_same_figures_as_a_table(open_page: OpenPa
     totals = [sum(row[place] for row in rows) for place in range(7)]
     expected = [[f"{day} Nov", *map(shown, row)] for day, row in zip(range(24, 31), rows, strict=True)]
     assert cells(page, "#product-table") == [*expected, ["All", *map(shown, totals[:5]), NONE, shown(totals[6])]]
-    # Over a bar, also where the shop's line crosses it.
+    # On a bar, even if the shop's line crosses it.
     highest = max(range(7), key=lambda place: rows[place][4])
     chart.locator("svg .mark-rect path").nth(highest).hover()
     expect(page.locator("#tip")).to_have_text(f"{24 + highest} Nov: {shown(rows[highest][4])} events")
@@ -200,16 +200,16 @@ def test_a_product_has_a_chart_and_the_same_figures_as_a_table(open_page: OpenPa
 # --- a user
 
 
-def somebody(server: str) -> str:
-    """Return a user to whom something is recommended because of a brand."""
-    for user in ask(f"{server}/v1/users", limit=100)["users"]:
-        if len(ask(f"{server}/v1/users/{user['user_id']}/recommendations")["recommendations"]) > 1:
+def user_with_recommendations(server: str) -> str:
+    """Return a user with more than one recommendation."""
+    for user in fetch(f"{server}/v1/users", limit=100)["users"]:
+        if len(fetch(f"{server}/v1/users/{user['user_id']}/recommendations")["recommendations"]) > 1:
             return str(user["user_id"])
-    raise AssertionError("nothing is recommended to anybody")
+    raise AssertionError("no user has recommendations")
 
 
-def test_users_are_picked_from_a_list_or_by_their_id(open_page: OpenPage, server: str) -> None:
-    page, answer = open_page(f"{server}#/users"), ask(f"{server}/v1/users")
+def test_users_can_be_chosen_from_a_list_or_by_id(open_page: OpenPage, server: str) -> None:
+    page, answer = open_page(f"{server}#/users"), fetch(f"{server}/v1/users")
     expected = [
         [user["user_id"], f"{user['brand_count']} of 50", f"{parse_instant(user['last_seen_at']):%Y-%m-%d %H:%M}"]
         for user in answer["users"]
@@ -223,11 +223,11 @@ def test_users_are_picked_from_a_list_or_by_their_id(open_page: OpenPage, server
     expect(focused(page)).to_have_text(f"User {answer['users'][1]['user_id']}")
 
 
-def test_a_user_s_recommendations_say_why_and_lead_to_their_brands(open_page: OpenPage, server: str) -> None:
-    user = somebody(server)
+def test_recommendations_show_their_reason_and_link_to_the_brand(open_page: OpenPage, server: str) -> None:
+    user = user_with_recommendations(server)
     page = open_page(f"{server}#/users/{user}")
-    brands = ask(f"{server}/v1/users/{user}/brands")["brands"]
-    rows = ask(f"{server}/v1/users/{user}/recommendations")["recommendations"]
+    brands = fetch(f"{server}/v1/users/{user}/brands")["brands"]
+    rows = fetch(f"{server}/v1/users/{user}/recommendations")["recommendations"]
     assert cells(page, "#recommendations-table") == [
         [shown(row["rank"]), f"{row['product_id']}\n{row['brand']}", row["reason"], f"no. {row['brand_position']}"]
         for row in rows
@@ -247,27 +247,27 @@ def test_a_user_s_recommendations_say_why_and_lead_to_their_brands(open_page: Op
     expect(page.locator(f"#brand-{place}")).to_have_class(re.compile("lit"))
 
 
-def test_a_user_is_asked_for_as_of_any_moment_and_filled_up(open_page: OpenPage, server: str) -> None:
-    user, page = somebody(server), open_page(f"{server}#/users")
+def test_recommendations_as_of_any_moment_with_fallback(open_page: OpenPage, server: str) -> None:
+    user, page = user_with_recommendations(server), open_page(f"{server}#/users")
     page.fill("#user-id", user)
     page.fill("#n", "30")
     page.fill("#as-of", "2019-11-28T12:00")
     page.check("#fallback")
     page.click("#show")
     expect(page.locator("#recommendations-table caption")).to_contain_text("as of 2019-11-28 12:00 UTC")
-    asked = {"n": 30, "as_of": "2019-11-28T12:00", "fallback": "true"}
-    rows = ask(f"{server}/v1/users/{user}/recommendations", **asked)["recommendations"]
+    parameters = {"n": 30, "as_of": "2019-11-28T12:00", "fallback": "true"}
+    rows = fetch(f"{server}/v1/users/{user}/recommendations", **parameters)["recommendations"]
     found = [(row[1].split("\n")[0], row[2]) for row in cells(page, "#recommendations-table")]
     assert found == [(row["product_id"], row["reason"]) for row in rows]
     assert len(rows) == 30
     assert page.locator("#recommendations-table td.match", has_text="fallback").count() > 10
 
 
-# --- what flows through
+# --- the live view
 
 
-def test_the_live_view_has_the_counts_of_both_layers_and_what_was_refused(open_page: OpenPage, server: str) -> None:
-    page, status = open_page(f"{server}#/live"), ask(f"{server}/v1/status")
+def test_the_live_view_shows_the_counts_of_both_layers_and_the_rejects(open_page: OpenPage, server: str) -> None:
+    page, status = open_page(f"{server}#/live"), fetch(f"{server}/v1/status")
     batch, speed = status["batch"], status["speed"]
     expected = {
         "topic-received": shown(status["topic"]["message_count"]),
@@ -286,7 +286,7 @@ def test_the_live_view_has_the_counts_of_both_layers_and_what_was_refused(open_p
     expect(page.locator("#identity-result")).to_contain_text("Not checked yet: run make identity.")
     for layer in ("topic", "batch", "speed"):
         expect(page.locator(f"#rate-{layer}")).to_have_text("0")
-    # The newest messages of the topic: one of them was refused.
+    # The newest messages of the topic, one of them rejected.
     messages = page.locator("#messages li")
     expect(messages.first).to_be_visible()
     expect(page.locator("#messages li:not(.refused) .key").first).to_be_visible()

@@ -1,12 +1,11 @@
-"""The page is for everybody: screen readers, keyboards, phones, dark rooms, and who does not like things that move."""
+"""Accessibility of the page: screen readers, keyboard, phones, dark mode, and reduced motion."""
 
-import httpx2
 import pytest
 from accessible import assert_accessible
 from browser import OpenPage
 from playwright.sync_api import Page, expect
 
-# Each view, and what is there once it has its figures.
+# Each view, and an element that is visible once its data has arrived.
 VIEWS = {
     "trends": "#trends-table",
     "products/{product}?from=2019-11-24&to=2019-12-01": "#product-chart svg",
@@ -18,34 +17,25 @@ VIEWS = {
 _OUTLINE = """() => {
   const { outlineStyle, outlineWidth, outlineColor } = getComputedStyle(document.activeElement);
   const box = document.activeElement.getBoundingClientRect();
-  const isInSight = box.bottom > 0 && box.right > 0 && box.top < innerHeight && box.left < innerWidth;
-  return [document.activeElement.outerHTML.slice(0, 80), isInSight, outlineStyle, parseFloat(outlineWidth) >= 2];
+  const isVisible = box.bottom > 0 && box.right > 0 && box.top < innerHeight && box.left < innerWidth;
+  return [document.activeElement.outerHTML.slice(0, 80), isVisible, outlineStyle, parseFloat(outlineWidth) >= 2];
 }"""
 
 
-@pytest.fixture(scope="module")
-def ids(server: str) -> dict[str, str]:
-    """Return a product that trends and a user to whom something is recommended."""
-    product = httpx2.get(f"{server}/v1/trends").json()["trends"][0]["product_id"]
-    return {"product": product, "user": httpx2.get(f"{server}/v1/users").json()["users"][0]["user_id"]}
-
-
-def opened(open_page: OpenPage, server: str, view: str, ids: dict[str, str]) -> Page:
+def open_view(open_page: OpenPage, server: str, view: str, ids: dict[str, str]) -> Page:
     page = open_page(f"{server}#/{view.format(**ids)}")
     expect(page.locator(VIEWS[view]).first).to_be_visible()
     return page
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_nothing_keeps_people_from_using_a_view(
-    open_page: OpenPage, server: str, ids: dict[str, str], view: str
-) -> None:
-    assert_accessible(opened(open_page, server, view, ids))
+def test_a_view_is_accessible(open_page: OpenPage, server: str, ids: dict[str, str], view: str) -> None:
+    assert_accessible(open_view(open_page, server, view, ids))
 
 
 @pytest.mark.parametrize("view", ["trends", "users/{user}", "live"])
-def test_the_focus_is_seen_wherever_it_is(open_page: OpenPage, server: str, ids: dict[str, str], view: str) -> None:
-    page = opened(open_page, server, view, ids)
+def test_the_focus_is_always_visible(open_page: OpenPage, server: str, ids: dict[str, str], view: str) -> None:
+    page = open_view(open_page, server, view, ids)
     seen = []
     for _ in range(25):
         page.keyboard.press("Tab")
@@ -55,9 +45,9 @@ def test_the_focus_is_seen_wherever_it_is(open_page: OpenPage, server: str, ids:
 
 
 @pytest.mark.parametrize(("motion", "animation"), [("no-preference", "arrive"), ("reduce", "none")])
-def test_nothing_moves_for_those_who_asked_for_that(
+def test_reduced_motion_turns_animations_off(
     open_page: OpenPage, server: str, ids: dict[str, str], motion: str, animation: str
 ) -> None:
-    page = opened(open_page, server, "live", ids)
+    page = open_view(open_page, server, "live", ids)
     page.emulate_media(reduced_motion=motion)
     expect(page.locator("#messages li").first).to_have_css("animation-name", animation)

@@ -1,6 +1,6 @@
-"""What people meet instead of figures: each says what is the matter and what to do, and goes away by itself if it can.
+"""What the page shows instead of data: what is wrong and what to do, until the problem is solved.
 
-Each of them, as shown, is accessible too.
+Each of these states is accessible too.
 """
 
 import re
@@ -30,7 +30,7 @@ def state(page: Page, kind: str) -> Locator:
 
 @pytest.fixture(scope="module")
 def stalled(spark: SparkSession, new_run: NewSettings) -> Iterator[tuple[Settings, str]]:
-    """Yield a run whose stream took in some events and stands still while one more waits, and a server's address."""
+    """Yield the settings of a run whose stream has stopped while a message waits, and the address of its server."""
     settings = new_run(**RULES)
     send(settings.kafka, shop_days([1, 2]))
     pipelines.speed_stream(spark, settings, available_now=True)
@@ -39,22 +39,22 @@ def stalled(spark: SparkSession, new_run: NewSettings) -> Iterator[tuple[Setting
         yield settings, url
 
 
-# A stream that stands still is told of after a quarter of a minute: it stands while the other tests run.
+# A stopped stream is reported after 15 seconds, during which the other tests run.
 pytestmark = pytest.mark.usefixtures("browser", "stalled")
 
 
 @pytest.fixture
-def young(new_run: NewSettings) -> Iterator[tuple[Settings, str]]:
-    """Yield settings of a run without any events, and a server's address."""
+def empty(new_run: NewSettings) -> Iterator[tuple[Settings, str]]:
+    """Yield the settings of a run without any events, and the address of its server."""
     settings = new_run(**RULES)
     with running_server(settings) as url:
         yield settings, url
 
 
-def test_nothing_ingested_yet_says_what_to_run_and_fills_in_by_itself(
-    open_page: OpenPage, young: tuple[Settings, str], spark: SparkSession
+def test_without_events_the_page_says_what_to_run_and_updates_by_itself(
+    open_page: OpenPage, empty: tuple[Settings, str], spark: SparkSession
 ) -> None:
-    settings, url = young
+    settings, url = empty
     page, live = open_page(url), open_page(f"{url}#/live")
     expect(state(page, "not-ready")).to_contain_text("Nothing ingested yet")
     expect(state(page, "not-ready")).to_contain_text("make live starts everything while you watch")
@@ -62,7 +62,7 @@ def test_nothing_ingested_yet_says_what_to_run_and_fills_in_by_itself(
     expect(live.locator("#live-state")).to_contain_text("Run make live")
     assert_accessible(page)
     assert_accessible(live)
-    # Whoever sends events does not choose what the page does with them.
+    # Text in events must not become markup.
     brand = '<img src=x onerror=alert(1)>"&amp;'
     send(settings.kafka, [*shop_days(range(1, 5)), event("2020-03-04 23:45:00", 1, 8, brand=brand)])
     pipelines.ingest_topic(spark, settings, available_now=True)
@@ -75,23 +75,23 @@ def test_nothing_ingested_yet_says_what_to_run_and_fills_in_by_itself(
     expect(live.locator("main img")).to_have_count(0)
 
 
-# --- what cannot be answered
+# --- requests that cannot be answered
 
 
-def test_an_unknown_user_is_offered_what_trends(open_page: OpenPage, server: str) -> None:
+def test_an_unknown_user_is_offered_the_top_trends(open_page: OpenPage, server: str) -> None:
     page = open_page(f"{server}#/users/5")
     expect(state(page, "unknown-user")).to_have_attribute("role", "alert")
     expect(state(page, "unknown-user")).to_contain_text("user 5")
     assert_accessible(page)
     page.get_by_role("link", name="Show the top trends instead").click()
     rows = cells(page, "#recommendations-table")
-    assert [row[0] for row in rows] == [str(place) for place in range(1, 11)]
+    assert [row[0] for row in rows] == [str(rank) for rank in range(1, 11)]
     assert {row[3] for row in rows} == {"fallback"}
     expect(page.locator("[data-state=nothing]")).to_contain_text("No brand yet")
     assert_accessible(page)
 
 
-def test_a_range_without_data_says_which_has_some(open_page: OpenPage, server: str) -> None:
+def test_a_range_without_data_names_the_range_of_the_data(open_page: OpenPage, server: str) -> None:
     page = open_page(f"{server}#/trends?from=2018-01-01&to=2018-01-08")
     expect(state(page, "bad-range")).to_contain_text("outside the data, which runs from 2019-11-01T00:07:52")
     expect(page.locator("#from")).to_have_value("2018-01-01")
@@ -107,26 +107,26 @@ def test_a_range_without_data_says_which_has_some(open_page: OpenPage, server: s
 
 
 @pytest.mark.parametrize(
-    ("place", "kind", "told"),
+    ("path", "kind", "text"),
     [
         ("products/5", "unknown-product", "No event of this product"),
         ("users/abc", "bad-parameter", "Write an id as its digits alone."),
         ("trends?top=1000", "bad-parameter", "Give at most 100."),
     ],
 )
-def test_a_mistake_in_the_address_is_told_with_its_remedy(
-    open_page: OpenPage, server: str, place: str, kind: str, told: str
+def test_a_mistake_in_the_address_is_shown_with_its_remedy(
+    open_page: OpenPage, server: str, path: str, kind: str, text: str
 ) -> None:
-    page = open_page(f"{server}#/{place}")
-    expect(state(page, kind)).to_contain_text(told)
+    page = open_page(f"{server}#/{path}")
+    expect(state(page, kind)).to_contain_text(text)
     expect(page.locator("h1")).to_be_visible()
     assert_accessible(page)
 
 
-# --- who may ask, and how often
+# --- token and rate limit
 
 
-def test_a_token_is_asked_for_once_and_a_wrong_one_again(open_page: OpenPage, reference: Settings) -> None:
+def test_the_token_is_asked_for_once_and_again_if_it_is_wrong(open_page: OpenPage, reference: Settings) -> None:
     with running_server(reference, LAMBDA_SERVE__TOKEN=TOKEN) as url:
         page, dialog = open_page(url), "#token-dialog[open]"
         expect(page.locator(dialog)).to_be_visible()
@@ -149,9 +149,9 @@ def test_a_token_is_asked_for_once_and_a_wrong_one_again(open_page: OpenPage, re
         expect(page.locator(dialog)).to_have_count(0)
 
 
-def test_too_many_requests_are_told_and_asked_again(open_page: OpenPage, reference: Settings) -> None:
+def test_too_many_requests_are_shown_and_sent_again(open_page: OpenPage, reference: Settings) -> None:
     with running_server(reference, LAMBDA_SERVE__REQUESTS_PER_SECOND="1") as url:
-        # A user takes two requests: one is always too many.
+        # The view of a user needs two requests, one more than the limit.
         page = open_page(f"{url}#/users/5")
         expect(state(page, "too-many-requests")).to_contain_text("The page asks again by itself.")
         assert_accessible(page)
@@ -160,10 +160,12 @@ def test_too_many_requests_are_told_and_asked_again(open_page: OpenPage, referen
         expect(page.locator("#notice")).to_be_empty()
 
 
-# --- what was checked
+# --- the identity check
 
 
-def test_the_identity_s_last_result_is_shown_as_it_comes(open_page: OpenPage, stalled: tuple[Settings, str]) -> None:
+def test_the_result_of_the_identity_check_is_shown_and_updated(
+    open_page: OpenPage, stalled: tuple[Settings, str]
+) -> None:
     settings, url = stalled
     page = open_page(f"{url}#/live")
     result = page.locator("#identity-result")
@@ -178,10 +180,10 @@ def test_the_identity_s_last_result_is_shown_as_it_comes(open_page: OpenPage, st
     assert_accessible(page)
 
 
-# --- what stands still
+# --- server and stream
 
 
-def test_a_server_that_is_gone_is_told_of_until_it_is_back(open_page: OpenPage, reference: Settings) -> None:
+def test_a_stopped_server_is_shown_until_it_is_back(open_page: OpenPage, reference: Settings) -> None:
     with running_process(reference) as server:
         page = open_page(server.url)
         expect(page.locator("#trends-table")).to_be_visible()
@@ -198,9 +200,7 @@ def test_a_server_that_is_gone_is_told_of_until_it_is_back(open_page: OpenPage, 
         expect(page.locator("#pulse")).to_contain_text("newest event")
 
 
-def test_a_stream_that_stands_still_is_told_of_on_every_view(
-    open_page: OpenPage, stalled: tuple[Settings, str]
-) -> None:
+def test_a_stopped_stream_is_shown_on_every_view(open_page: OpenPage, stalled: tuple[Settings, str]) -> None:
     page = open_page(f"{stalled[1]}#/live")
     expect(page.locator("#notice")).to_contain_text(re.compile(rf"stands still since {MOMENT} UTC: messages wait"))
     expect(page.locator("#speed-behind")).to_have_text("1")

@@ -1,4 +1,4 @@
-"""The batch views kept up to date: only what new events touch is computed again, and a rerun changes nothing."""
+"""The batch views kept current: only days and windows with new events are recomputed, and a rerun changes nothing."""
 
 import shutil
 from collections import Counter, defaultdict
@@ -7,7 +7,6 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
 
-import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 from helpers import (
@@ -25,7 +24,9 @@ from pyspark.sql import SparkSession
 
 from lambda_spark import pipelines
 from lambda_spark.batch.trends import best_trends, stored_trends
-from lambda_spark.delta.tables import USER_BRANDS
+from lambda_spark.delta import tables
+from lambda_spark.delta.parquet_files import window_key
+from lambda_spark.delta.tables import PRODUCT_ACTIVITY, TRENDS, USER_BRANDS, files_of
 from lambda_spark.errors import NotComputedError, TimeRangeError
 from lambda_spark.time_ranges import TimeRange
 
@@ -61,13 +62,18 @@ def days(root: str) -> dict[str, Counter[str]]:
     return dict(found)
 
 
+def day_by_file(root: str, version: int) -> dict[str, date]:
+    files = files_of(root, PRODUCT_ACTIVITY, version)
+    return dict(zip(files["path"].to_pylist(), files["partition.event_date"].to_pylist(), strict=True))
+
+
 def changed(before: dict, after: dict) -> set:
     return {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
 
 
 @pytest.fixture(scope="module")
 def shop(spark: SparkSession, new_settings: NewSettings, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """Run the batch layer over nine days, then over late events of the second and a tenth day, then once more."""
+    """Run the batch layer over nine days, then with late events of the second and a tenth day, then again."""
     settings, folder = new_settings(trends=TREND_RULE), tmp_path_factory.mktemp("files")
     root, after = settings.data_root, {}
     for name, rows in {"first": FIRST, "more": MORE, "rerun": []}.items():
@@ -93,17 +99,24 @@ def test_new_events_change_their_days_and_the_windows_over_these_and_no_other(sh
 
 
 def test_only_days_with_new_events_are_computed_again(shop: SimpleNamespace) -> None:
-    view = f"{shop.settings.data_root}/product_activity"
-    newest = DeltaTable(view)
-    before = DeltaTable(view, newest.version() - 1)
-    added = set(newest.file_uris()) - set(before.file_uris())
-    computed = {row["event_date"] for file in added for row in pq.read_table(file).to_pylist()}
-    assert computed == {date(2020, 3, 2), date(2020, 3, 10)}
+    root = shop.settings.data_root
+    newest = shop.rerun.versions[PRODUCT_ACTIVITY.name]
+    before, after = (day_by_file(root, version) for version in (newest - 1, newest))
+    assert {day for _, day in after.items() - before.items()} == {date(2020, 3, 2), date(2020, 3, 10)}
+    # Whole partitions are replaced: the files of other days stay.
+    assert {day for _, day in before.items() - after.items()} == {date(2020, 3, 2)}
 
 
 def test_a_rerun_writes_nothing(shop: SimpleNamespace) -> None:
     assert shop.rerun.versions == shop.more.versions
     assert shop.rerun.request == shop.more.request
+
+
+def test_the_newest_commit_is_the_lineage_of_every_default_window(shop: SimpleNamespace) -> None:
+    keys = {window_key(TimeRange(start, end), bucket) for start, end, bucket in shop.more.windows}
+    lineages = tables.window_lineages(shop.settings.data_root, TRENDS, keys, shop.rerun.versions[TRENDS.name])
+    assert lineages.keys() == keys
+    assert {lineage["events_version"] for lineage in lineages.values()} == {shop.rerun.versions[tables.EVENTS.name]}
 
 
 def test_brands_follow_the_events(shop: SimpleNamespace) -> None:
@@ -143,6 +156,9 @@ def test_a_default_window_that_was_requested_by_another_rule_comes_back(
     other_rule = shop.settings.model_copy(update={"trends": shop.settings.trends.model_copy(update={"top": 2})})
     assert len(best_trends(root, pipelines.batch_trends(spark, other_rule, window), 99)) == 2
     assert len(best_trends(root, pipelines.batch_trends(spark, shop.settings), 99)) == 6
+    # No other window is recomputed.
+    newest = tables.commit_of(root, TRENDS, tables.version_of(root, TRENDS)) or []
+    assert [f"/window={window_key(window, 'day')}/" in path for path in tables.added_by(root, TRENDS, newest)] == [True]
     assert changed(shop.more.windows, windows(root)) == {(at(2), at(5), "day")}
 
 

@@ -34,14 +34,14 @@ JOBS: dict[str, tuple[Job, list[Table]]] = {
 
 
 class Meeting:
-    """Stands before a step of two threads: the first time that each comes there with a table, it awaits the other."""
+    """Makes two threads wait for each other before a step, the first time that each reaches it with a table."""
 
     def __init__(self) -> None:
         self.met: Counter[Table] = Counter()
         self._barrier, self._seen = threading.Barrier(2, timeout=PATIENCE), threading.local()
 
     def wait(self, table: Table) -> None:
-        """Return once both threads are here."""
+        """Return once both threads have called it."""
         seen = vars(self._seen).setdefault("tables", set())
         if table not in seen:
             seen.add(table)
@@ -51,7 +51,7 @@ class Meeting:
 
 @pytest.fixture(scope="module")
 def shop(spark: SparkSession, new_settings: NewSettings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Return the settings of a master dataset of nine days, of which there are no views."""
+    """Return the settings of a master dataset of nine days without views."""
     settings = new_settings(trends={"min_events": 1, "smoothing": 1.0})
     file = write_events(tmp_path_factory.mktemp("files") / "events.csv", shop_days(range(1, 10)))
     pipelines.ingest_files(spark, settings, [file])

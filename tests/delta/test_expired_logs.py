@@ -1,4 +1,4 @@
-"""The log of `events` goes back for 30 days: a view that is older than that is computed anew."""
+"""The log of `events` goes back for 30 days: an older view is recomputed."""
 
 import shutil
 from datetime import datetime
@@ -39,7 +39,7 @@ def shops(spark: SparkSession, new_run: NewSettings, new_settings: NewSettings) 
     return shop, expired
 
 
-def test_what_cannot_be_told_any_more_is_said(spark: SparkSession, shops: tuple[Settings, Settings]) -> None:
+def test_a_comparison_past_the_log_is_an_error(spark: SparkSession, shops: tuple[Settings, Settings]) -> None:
     _, expired = shops
     with pytest.raises(NotComputedError, match=r"The log of events .* product_activity .*: run jobs/batch_trends\.py"):
         verification.check_identity(spark, expired)
@@ -56,7 +56,7 @@ def test_answers_and_views_are_those_of_all_events(spark: SparkSession, shops: t
         assert one == other
 
 
-def test_optimize_leaves_the_commit_that_tells_where_the_stream_is(
+def test_optimize_keeps_the_offsets_that_the_stream_has_reached(
     spark: SparkSession, shops: tuple[Settings, Settings]
 ) -> None:
     shop, expired = shops
@@ -68,7 +68,7 @@ def test_optimize_leaves_the_commit_that_tells_where_the_stream_is(
     assert all_tables(expired.data_root) == all_tables(shop.data_root)
 
 
-def test_where_the_log_does_not_tell_how_far_the_topic_is_stored_nothing_is_counted_twice(
+def test_nothing_is_counted_twice_if_the_log_no_longer_has_the_stored_offsets(
     spark: SparkSession, shops: tuple[Settings, Settings], tmp_path: Path
 ) -> None:
     _, expired = shops

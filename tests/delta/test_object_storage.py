@@ -13,11 +13,13 @@ import pyarrow as pa
 import pytest
 from deltalake.transaction import CommitProperties, Transaction
 from helpers import ALL_TABLES, PATIENCE, NewSettings, all_tables, run_job
+from pyspark.sql import SparkSession
 
 from lambda_spark import cli
+from lambda_spark.delta import commits
 from lambda_spark.delta.maintenance import optimize
 from lambda_spark.delta.storage import file_names, write_file
-from lambda_spark.delta.tables import EVENTS, files_of, path_of, read_arrow, version_of
+from lambda_spark.delta.tables import EVENTS, PRODUCT_ACTIVITY, files_of, path_of, read_arrow, version_of
 from lambda_spark.errors import SetUpError
 from lambda_spark.local.install import install_s3
 from lambda_spark.local.processes import free_port, wait_until
@@ -31,7 +33,7 @@ BUCKET = "shop"
 
 @pytest.fixture(scope="module")
 def surroundings() -> Iterator[dict[str, str]]:
-    """Yield what a job on the server's bucket has to find in its environment: the names are those of AWS."""
+    """Yield the environment variables that a job on the server's bucket needs, by the names of AWS."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, S3_SERVER, str(port)]
@@ -70,7 +72,7 @@ def run(
     surroundings: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[], Settings]:
-    """Return what runs all jobs on the bucket, and returns their settings."""
+    """Return a function that runs all jobs on the bucket and returns their settings."""
     try:
         install_s3()
     except SetUpError as error:
@@ -101,7 +103,7 @@ def test_all_jobs_make_the_same_tables_as_in_a_local_folder(reference: Settings,
 @pytest.mark.long
 @pytest.mark.fault("all jobs started again, on object storage")
 @pytest.mark.usefixtures("in_this_process")
-def test_what_was_stored_once_is_found_again_by_both_streams_and_the_batch_layer(
+def test_both_streams_and_the_batch_layer_resume_from_their_stored_tables(
     stored: Settings, run: Callable[[], Settings]
 ) -> None:
     before = versions_of(stored.data_root)
@@ -115,7 +117,7 @@ def versions_of(root: str) -> dict[str, int]:
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_no_commit_is_lost_where_several_append_at_once() -> None:
+def test_no_commit_is_lost_if_several_append_at_once() -> None:
     table, writers = f"s3a://{BUCKET}/log", 8
     deltalake.DeltaTable.create(table, pa.schema([("number", pa.int64())]))
     opened = [deltalake.DeltaTable(table) for _ in range(writers)]
@@ -129,6 +131,19 @@ def test_no_commit_is_lost_where_several_append_at_once() -> None:
         list(pool.map(append, range(writers)))
     assert sorted(deltalake.DeltaTable(table).to_pyarrow_table()["number"].to_pylist()) == list(range(writers))
     assert deltalake.DeltaTable(table).version() == writers
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_table_of_an_earlier_version_is_rewritten_by_partition(spark: SparkSession) -> None:
+    root, days = f"s3a://{BUCKET}/before", [date(2020, 3, 1), date(2020, 3, 2)]
+    schema = spark.createDataFrame([], PRODUCT_ACTIVITY.columns).toArrow().schema
+    rows = pa.Table.from_pylist([{"event_date": day, "product_id": day.day} for day in days], schema)
+    deltalake.write_deltalake(path_of(root, PRODUCT_ACTIVITY), rows)
+    commits.create(spark, root, PRODUCT_ACTIVITY)
+    assert sorted(files_of(root, PRODUCT_ACTIVITY)["partition.event_date"].to_pylist()) == days
+    replaced = commits.stage_table(spark, rows.slice(0, 1), root, PRODUCT_ACTIVITY, days[:1])
+    commits.commit_staged(root, replaced)
+    assert read_arrow(root, PRODUCT_ACTIVITY, schema.names).sort_by("event_date") == rows
 
 
 @pytest.mark.fault("OPTIMIZE and VACUUM while streams write")

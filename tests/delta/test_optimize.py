@@ -1,4 +1,4 @@
-"""OPTIMIZE and VACUUM while streams write: no row changes, none is told twice, and no view is computed anew."""
+"""OPTIMIZE and VACUUM while streams write: no row changes or is counted twice, and no view is recomputed."""
 
 import shutil
 import sys
@@ -47,7 +47,7 @@ SMALL = {
 
 @contextmanager
 def optimizing(root: str) -> Iterator[None]:
-    """Optimize again and again beside what happens in the meantime, and keep nothing that was given up."""
+    """Optimize repeatedly in another thread, and keep no file that a table no longer has."""
     stop = Event()
 
     def work() -> None:
@@ -97,7 +97,7 @@ def test_all_tables_are_those_of_an_undisturbed_run(
 def grown(
     spark: SparkSession, reference: Settings, small_month: Path, new_settings: NewSettings, tmp_path_factory: Factory
 ) -> Settings:
-    """Return the settings of a run to which a second file has come for each day, and of what is no event."""
+    """Return the settings of a run with a second file of each day, and of rejected events."""
     settings = new_settings(kafka=reference.kafka.model_dump())
     shutil.copytree(reference.data_root, settings.data_root, dirs_exist_ok=True)
     rows = [row | {"event_time": row["event_time"][:19] + ".123457"} for row in read_events(small_month)[::50]]
@@ -110,12 +110,12 @@ def grown(
 
 @pytest.fixture
 def root(grown: Settings, tmp_path: Path) -> str:
-    """Return where a copy of it is."""
+    """Return the data root of a copy of that run."""
     shutil.copytree(grown.data_root, tmp_path / "data")
     return str(tmp_path / "data")
 
 
-def test_the_master_dataset_becomes_one_file_a_day_and_tells_the_same(root: str) -> None:
+def test_the_master_dataset_becomes_one_file_a_day_with_the_same_rows_and_lineages(root: str) -> None:
     before, version, days = all_tables(root), tables.version_of(root, EVENTS), event_days(root)
     lineages = [tables.lineage_of(root, table) for table in ALL_TABLES]
     done = {each.table: each for each in optimize(root)}
@@ -127,13 +127,13 @@ def test_the_master_dataset_becomes_one_file_a_day_and_tells_the_same(root: str)
     assert event_log.event_files(root, after=version) == []
     upkeep = [tables.is_maintenance(tables.commit_of(root, EVENTS, number) or []) for number in (version, version + 1)]
     assert upkeep == [False, True]
-    # What was given up just now is still there for whoever reads it.
+    # Files that were just replaced are kept for readers of the old version.
     assert all(Path(path).exists() for path in tables.paths_of(root, EVENTS, version))
     assert not any(each.removed for each in done.values())
 
 
 @pytest.mark.slow
-def test_two_at_once_put_the_same_files_together_only_once(root: str) -> None:
+def test_two_at_once_merge_the_same_files_only_once(root: str) -> None:
     before = all_tables(root)
     with ThreadPoolExecutor(2) as pool:
         done = [each for found in pool.map(optimize, [root, root]) for each in found]
@@ -142,26 +142,24 @@ def test_two_at_once_put_the_same_files_together_only_once(root: str) -> None:
     assert len(tables.files_of(root, EVENTS)) == len(event_days(root))
 
 
-def test_who_is_second_to_put_files_together_leaves_them_as_they_are(
-    root: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before, write = all_tables(root), maintenance._written
+def test_the_second_to_merge_the_same_files_changes_nothing(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, write = all_tables(root), maintenance._merged
 
     def write_slowly(*what: Any) -> Row:
         monkeypatch.undo()
         assert compact(root, EVENTS)
         return write(*what)
 
-    monkeypatch.setattr(maintenance, "_written", write_slowly)
+    monkeypatch.setattr(maintenance, "_merged", write_slowly)
     assert not compact(root, EVENTS)
     assert all_tables(root) == before
     assert moves_of_rows(root, EVENTS) == 1
 
 
-def test_what_is_appended_meanwhile_is_kept(
+def test_events_that_are_appended_meanwhile_are_kept(
     spark: SparkSession, grown: Settings, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    events, write = shop_days([3]), maintenance._written
+    events, write = shop_days([3]), maintenance._merged
     before = tables.read_arrow(root, EVENTS, ["user_id"]).num_rows
     file = write_events(tmp_path / "events.csv", events)
 
@@ -170,7 +168,7 @@ def test_what_is_appended_meanwhile_is_kept(
         pipelines.ingest_files(spark, grown.model_copy(update={"data_root": root}), [file])
         return write(*what)
 
-    monkeypatch.setattr(maintenance, "_written", write_slowly)
+    monkeypatch.setattr(maintenance, "_merged", write_slowly)
     assert compact(root, EVENTS)
     assert tables.read_arrow(root, EVENTS, ["user_id"]).num_rows == before + len(events)
 
@@ -182,7 +180,7 @@ def test_a_file_that_is_large_enough_stays(root: str, monkeypatch: pytest.Monkey
     assert tables.version_of(root, EVENTS) == version
 
 
-def test_files_stay_while_a_view_or_the_last_answer_is_of_them(root: str) -> None:
+def test_files_stay_while_a_view_or_the_last_answer_was_computed_from_them(root: str) -> None:
     known = tables.lineage_of(root, RECOMMENDATIONS)["snapshot"]
     optimize(root, kept_hours=0)
     files = [file for part in slices_of(root, known) for file in part.files]
@@ -195,7 +193,7 @@ def test_files_stay_while_a_view_or_the_last_answer_is_of_them(root: str) -> Non
         slices_of(root, known)
 
 
-def test_no_view_is_computed_anew_after_it(spark: SparkSession, grown: Settings, root: str) -> None:
+def test_no_view_is_recomputed_after_it(spark: SparkSession, grown: Settings, root: str) -> None:
     settings, version = grown.model_copy(update={"data_root": root}), tables.version_of(root, EVENTS)
     optimize(root)
     before = versions(root)
@@ -206,7 +204,7 @@ def test_no_view_is_computed_anew_after_it(spark: SparkSession, grown: Settings,
     assert versions(root) == before
 
 
-def test_the_server_takes_no_row_twice_where_the_realtime_view_was_rewritten(root: str) -> None:
+def test_the_server_takes_no_row_twice_if_the_realtime_view_was_rewritten(root: str) -> None:
     index = load_index(root, 4)
     users = index.recent_users(9)
     assert DeltaTable(path_of(root, RECENT_BRANDS)).optimize.z_order(["user_id"])["numFilesAdded"] > 0

@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from secured_broker import MECHANISM, SecuredBroker, secured_broker
 
 from lambda_spark import pipelines
-from lambda_spark.api.topic import TopicWatch
+from lambda_spark.api.topic import TopicMonitor
 from lambda_spark.errors import BrokerError, LambdaSparkError, SettingsError
 from lambda_spark.kafka import source
 from lambda_spark.kafka.client import check_topic, message_count
@@ -73,7 +73,7 @@ def pipeline(
 
 
 def test_the_servers_client_connects_too(pipeline: Settings) -> None:
-    watch = TopicWatch(pipeline.kafka)
+    watch = TopicMonitor(pipeline.kafka)
     watch.start()
     try:
         assert wait_until(lambda: watch.message_count() == 80, PATIENCE)

@@ -15,7 +15,7 @@ from rich.console import Console
 from sample_run import END, START, USER, recommendation, summary, trend, user_brands
 
 from lambda_spark.delta.event_log import Counts
-from lambda_spark.report import answers, console, samples, words
+from lambda_spark.report import answers, console, words
 from lambda_spark.report.terminal import sparkline
 from lambda_spark.serving.verification import Difference
 
@@ -152,7 +152,7 @@ def test_markup_in_a_brand_is_shown_and_not_interpreted(brand):
 def test_control_characters_of_an_event_never_reach_the_terminal():
     hostile = "a\x1b[2Jb\u202ec\r\nd"
     stages = {"received": [{"value": hostile.encode()}], "parsed": [{"brand": hostile}]}
-    text = printed(samples.print_batch, "batch 1", stages) + printed(
+    text = printed(answers.print_batch, "batch 1", stages) + printed(
         console.print_brands, [user_brands(7, hostile)], 50
     )
     assert not any(character in text for character in "\x1b\u202e\r")
@@ -166,7 +166,7 @@ def test_a_batch_shows_its_stages_in_order_and_cuts_long_values():
         "state": [{"user_id": USER, "brands": [{"brand": "qivra", "last_seen_at": START}]}],
         "rejected": [],
     }
-    text = printed(samples.print_batch, "batch 12 · 4,210 messages", stages, width=80)
+    text = printed(answers.print_batch, "batch 12 · 4,210 messages", stages, width=80)
     assert "batch 12 · 4,210 messages" in text
     assert text.index("received") < text.index("parsed") < text.index("state") < text.index("rejected: no rows")
     assert max(map(len, text.splitlines())) <= 80
@@ -176,7 +176,7 @@ def test_a_batch_shows_its_stages_in_order_and_cuts_long_values():
 
 def test_rows_with_many_columns_stay_readable_on_a_narrow_terminal():
     event = {f"column_{number}": f"a value of {number}" for number in range(9)}
-    text = printed(samples.print_batch, "batch 1", {"parsed": [event, event]}, width=80)
+    text = printed(answers.print_batch, "batch 1", {"parsed": [event, event]}, width=80)
     assert all(f"column_{number}" in text and f"a value of {number}" in text for number in range(9))
 
 

@@ -27,7 +27,7 @@ from lambda_spark.delta.file_tasks import EventSlice
 from lambda_spark.delta.tables import EVENTS, RECENT_BRANDS, USER_BRANDS
 from lambda_spark.replay.replay import replay
 from lambda_spark.serving import histories
-from lambda_spark.serving.snapshot import open_realtime_view
+from lambda_spark.serving.snapshot import open_snapshot
 from lambda_spark.settings import BrandSettings
 
 LIMIT = 50
@@ -91,7 +91,7 @@ def lists(spark: SparkSession, new_run: NewSettings, tmp_path_factory: pytest.Te
     first_half = stored_lists(root, USER_BRANDS)
     pipelines.ingest_topic(spark, settings, available_now=True)
     log, events = commits.read(spark, root, RECENT_BRANDS), commits.read(spark, root, EVENTS)
-    merged = histories.merged_views(spark, root, LIMIT, open_realtime_view(root))
+    merged = histories.merged_views(spark, root, LIMIT, open_snapshot(root))
     found = lists_by_way(
         {
             "stream, its rows merged": merge_brand_lists([log], LIMIT),

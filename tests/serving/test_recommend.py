@@ -172,4 +172,4 @@ def test_views_that_lag_are_told_and_the_answer_is_whole_all_the_same(
 
 def test_where_no_view_knows_brands_the_jobs_that_do_are_named(spark: SparkSession, tmp_path: Path) -> None:
     with pytest.raises(NotComputedError, match=r"run jobs/speed_stream\.py or jobs/batch_brands\.py"):
-        histories.merged_views(spark, str(tmp_path), 50, None)
+        histories.merged_views(spark, str(tmp_path), 50, open_snapshot(str(tmp_path)))

@@ -15,7 +15,7 @@ from lambda_spark.delta.tables import RECENT_BRANDS, USER_BRANDS
 from lambda_spark.history.merging import unpack
 from lambda_spark.schemas import Offsets
 from lambda_spark.serving import histories, recommender
-from lambda_spark.serving.snapshot import open_realtime_view, open_snapshot
+from lambda_spark.serving.snapshot import open_snapshot
 from lambda_spark.settings import BrandSettings, Settings
 from lambda_spark.speed import micro_batches
 from lambda_spark.speed.checkpoints import speed_checkpoint
@@ -32,7 +32,7 @@ def run(new_run: NewSettings) -> Settings:
 
 
 def present(spark: SparkSession, settings: Settings) -> Lists:
-    return lists_of(histories.merged_views(spark, settings.data_root, LIMIT, open_realtime_view(settings.data_root)))
+    return lists_of(histories.merged_views(spark, settings.data_root, LIMIT, open_snapshot(settings.data_root)))
 
 
 def is_whole(settings: Settings) -> bool:

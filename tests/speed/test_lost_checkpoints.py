@@ -18,7 +18,7 @@ from lambda_spark.delta.tables import EVENTS, RECENT_BRANDS, REJECTED_EVENTS, Ta
 from lambda_spark.errors import NotComputedError, StreamError
 from lambda_spark.schemas import Offsets
 from lambda_spark.serving import histories, verification
-from lambda_spark.serving.snapshot import open_realtime_view
+from lambda_spark.serving.snapshot import open_snapshot
 from lambda_spark.settings import KafkaSettings, Settings
 from lambda_spark.speed import checkpoints as speed_checkpoints
 from lambda_spark.speed.checkpoints import ingest_checkpoint, received_count, speed_checkpoint
@@ -99,7 +99,7 @@ def is_same(spark: SparkSession, settings: Settings) -> bool:
 
 
 def brands_of_users(spark: SparkSession, settings: Settings) -> object:
-    live = open_realtime_view(settings.data_root)
+    live = open_snapshot(settings.data_root)
     return lists_of(histories.merged_views(spark, settings.data_root, settings.brands.limit, live))
 
 

@@ -1,14 +1,14 @@
-"""A check that people can use a page: in the light scheme on a desk, and in the dark one on a phone."""
+"""Accessibility checks of a page: in the light scheme on a desktop, and in the dark one on a phone."""
 
 from typing import Any
 
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page
 
-# Each scheme at one width: axe takes half a second of a core.
+# One size per scheme: axe takes half a second of a core.
 _SCREENS = {"light": (1200, 900), "dark": (390, 844)}
 
-# The elements whose text is drawn smaller than 14 px.
+# Elements that directly contain text smaller than 14 px.
 _SMALL_TEXTS = """() => [...document.querySelectorAll("body *")]
   .filter((element) => element.checkVisibility() && parseFloat(getComputedStyle(element).fontSize) < 14)
   .filter((element) => [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim()))
@@ -16,7 +16,7 @@ _SMALL_TEXTS = """() => [...document.querySelectorAll("body *")]
 
 
 def assert_accessible(page: Page) -> None:
-    """Assert that axe finds nothing serious in what the page shows now, nothing is cut off and no text is too small."""
+    """Check the present state of the page: axe finds nothing serious, nothing overflows, no text is too small."""
     before = page.viewport_size
     page.evaluate(AXE_SCRIPT)
     for scheme, (width, height) in _SCREENS.items():

@@ -1,4 +1,4 @@
-"""The server as a process of its own, as `make serve` starts it."""
+"""The API's server as a separate process, as `make serve` starts it."""
 
 import re
 import signal
@@ -19,17 +19,18 @@ _COMMAND = [sys.executable, "-m", "lambda_spark.api"]
 
 @dataclass
 class ServerProcess:
-    """The process, where it serves, and what it has printed so far."""
+    """The process, its address, and the lines it has printed so far."""
 
     process: subprocess.Popen[str]
     url: str = ""
     lines: list[str] = field(default_factory=list)
 
     def output(self) -> str:
+        """Return everything it has printed so far."""
         return "".join(self.lines)
 
-    def read(self) -> None:
-        """Pass on what it prints, so that a test that fails shows it."""
+    def read_output(self) -> None:
+        """Collect the output until it ends, and print it, so that a failing test shows it."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line)
@@ -38,13 +39,13 @@ class ServerProcess:
 
 @contextmanager
 def running_process(settings: Settings, port: str = "0", **environment: str) -> Iterator[ServerProcess]:
-    """Start the server, on a free port, with variables such as LAMBDA_SERVE__TOKEN; end it as Ctrl-C does."""
-    command, surroundings = [*_COMMAND, "--port", port], environment_of(settings, **environment)
+    """Start the server on a free port, with variables such as LAMBDA_SERVE__TOKEN; stop it as Ctrl-C does."""
+    command, variables = [*_COMMAND, "--port", port], environment_of(settings, **environment)
     process = subprocess.Popen(
-        command, env=surroundings, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, env=variables, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     server = ServerProcess(process)
-    reader = Thread(target=server.read)
+    reader = Thread(target=server.read_output)
     reader.start()
     try:
         server.url = _address(server)
@@ -60,16 +61,16 @@ def running_process(settings: Settings, port: str = "0", **environment: str) -> 
 
 @contextmanager
 def running_server(settings: Settings, **environment: str) -> Iterator[str]:
-    """Yield the address of such a server."""
+    """Start the server as `running_process` does, and yield its address."""
     with running_process(settings, **environment) as server:
         yield server.url
 
 
 def refused_start(settings: Settings, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Start a server that is to end at once; return what it printed, and its exit code."""
-    command, surroundings = [*_COMMAND, *options], environment_of(settings, **environment)
+    """Start a server that refuses to start; return its output and exit code."""
+    command, variables = [*_COMMAND, *options], environment_of(settings, **environment)
     return subprocess.run(
-        command, env=surroundings, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
+        command, env=variables, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
 
 

@@ -1,4 +1,4 @@
-"""Chromium, one for all tests of the page; and a tab for each, in which nothing may go wrong unseen."""
+"""Chromium for the tests of the page: one browser for all, a tab per test, which fails on any error in its console."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ _FLAGS = [
     "--disable-background-networking",
 ]
 
-# The page asks again every few seconds, and the machine may do other things too.
+# The page asks again every few seconds, and the machine may be busy.
 expect.set_options(timeout=120_000)
 
 OpenPage = Callable[[str], Page]
@@ -31,15 +31,15 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """Yield what tabs are opened in; fails if the page in one of them told of an error."""
+    """Yield the context for tabs; fails if a page in one of them logs an error or a warning."""
     errors: list[str] = []
 
-    def take(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and not _is_refused_question(message):
+    def collect(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not _is_failed_request(message):
             errors.append(f"{message.text} ({message.location['url']})")
 
     with browser.new_context(viewport={"width": 1200, "height": 900}) as context:
-        context.on("console", take)
+        context.on("console", collect)
         context.on("weberror", lambda error: errors.append(str(error.error)))
         yield context
     assert errors == []
@@ -47,7 +47,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def open_page(context: BrowserContext) -> OpenPage:
-    """Return what opens an address in a tab of its own."""
+    """Return the function that opens an address in a new tab."""
 
     def open_page(url: str) -> Page:
         page = context.new_page()
@@ -58,11 +58,11 @@ def open_page(context: BrowserContext) -> OpenPage:
 
 
 def cells(page: Page, table: str) -> list[list[str]]:
-    """Return the text in each cell of a table's body, once there is a row."""
+    """Return the text of each cell in a table's body, once it has a row."""
     rows = page.locator(f"{table} tbody tr")
     expect(rows.first).to_be_visible()
-    found: list[list[str]] = rows.evaluate_all("rows => rows.map(row => [...row.cells].map(cell => cell.innerText))")
-    return found
+    texts: list[list[str]] = rows.evaluate_all("rows => rows.map(row => [...row.cells].map(cell => cell.innerText))")
+    return texts
 
 
 def focused(page: Page) -> Locator:
@@ -70,6 +70,6 @@ def focused(page: Page) -> Locator:
     return page.locator("*:focus")
 
 
-def _is_refused_question(message: ConsoleMessage) -> bool:
-    """Say whether Chromium tells that the API refused something, or was away: what the page makes of it is tested."""
+def _is_failed_request(message: ConsoleMessage) -> bool:
+    """Return True for Chromium's report that a request to the API failed: tests check what the page shows then."""
     return message.text.startswith("Failed to load resource") and "/v1/" in message.location["url"]

@@ -1,20 +1,20 @@
-/** Questions to the server. What goes wrong is thrown as a Problem, with the server's own words and remedy. */
+/** Requests to the API. Errors are thrown as a Problem, with the API's own text and remedy. */
 
 import { forgetToken, token } from "./token.js";
 
 const AGAIN_AFTER = { "server-gone": 3, "not-ready": 3, "too-many-requests": 5, "too-slow": 5 };
 
-/** What the server, or the lack of one, answers instead of figures. `againAfter` is in seconds, null if asking again is no use. */
+/** An error of the API or of the connection. `againAfter` is when to ask again, in seconds; null if that does not help. */
 export class Problem extends Error {
-  constructor(told, againAfter = null) {
-    super(told.detail ?? told.title);
-    Object.assign(this, told);
-    this.kind = (told.type ?? "").split("/").at(-1);
+  constructor(fields, againAfter = null) {
+    super(fields.detail ?? fields.title);
+    Object.assign(this, fields);
+    this.kind = (fields.type ?? "").split("/").at(-1);
     this.againAfter = againAfter ?? AGAIN_AFTER[this.kind] ?? null;
   }
 }
 
-/** Ask for JSON. Parameters that are null or empty are left out. Throws a Problem. */
+/** Request JSON, without parameters that are null or empty. Throws a Problem. */
 export async function ask(path, parameters = {}, signal = undefined) {
   const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined && value !== "");
   const query = new URLSearchParams(given).toString();
@@ -22,7 +22,7 @@ export async function ask(path, parameters = {}, signal = undefined) {
   return response.json();
 }
 
-/** Read the server's events: call `take(name, data)` for each until the server or the signal ends it. Throws a Problem. */
+/** Read the server's events: calls `take(name, data)` for each until the server or the signal ends it. Throws a Problem. */
 export async function listen(path, take, signal) {
   const response = await send(path, signal);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -57,9 +57,9 @@ function gone(error) {
 }
 
 async function problemOf(response) {
-  const told = await response.json().catch(() => ({}));
+  const answer = await response.json().catch(() => ({}));
   const plain = { type: `http-${response.status}`, title: `The server answered with status ${response.status}` };
-  return new Problem({ ...plain, ...told }, Number(response.headers.get("Retry-After")) || null);
+  return new Problem({ ...plain, ...answer }, Number(response.headers.get("Retry-After")) || null);
 }
 
 function dispatch(block, take) {

@@ -1,4 +1,4 @@
-/** The large chart of a product, drawn by Vega-Lite, which is loaded once a product is opened. Colours are the page's variables. */
+/** The large chart of a product, drawn by Vega-Lite, which is loaded when the first product is opened. */
 
 import { h, refill } from "./dom.js";
 import { hideTip, showTip } from "./tip.js";
@@ -11,7 +11,7 @@ const DAY = 86_400_000;
 let loading = null;
 let shown = null;
 
-/** Draw an answer of /v1/products into its place, which may not be on the page yet. */
+/** Draw an answer of /v1/products into an element, which may not be on the page yet. */
 export async function drawChart(place, answer) {
   try {
     await (loading ??= load());
@@ -24,7 +24,7 @@ export async function drawChart(place, answer) {
     shown?.finalize();
     shown = made;
     made.view.addEventListener("pointermove", (event, item) =>
-      item?.datum?.told ? showTip(item.datum.told, event.clientX, event.clientY) : hideTip(),
+      item?.datum?.label ? showTip(item.datum.label, event.clientX, event.clientY) : hideTip(),
     );
     place.addEventListener("pointerleave", hideTip);
   } catch (error) {
@@ -79,7 +79,7 @@ function specification(answer) {
         [PAPER, 5],
         [INK, 2],
       ].map(([color, strokeWidth]) => ({
-        // the paper around the line sets it off from the bars
+        // an outline in the background's colour separates the line from the bars
         mark: { type: "line", interpolate: "step-after", color, strokeWidth },
         data: { values: [...rows, { ...last, from: last.to }] },
         encoding: { x: times, y: { ...counts, field: "level" } },
@@ -120,7 +120,7 @@ function bars({ bucket_starts: starts, buckets, shop, window }) {
     to: from[place + 1] ?? end,
     count,
     level: levels[place],
-    told: `${labels[place]}: ${number(count)} events`,
+    label: `${labels[place]}: ${number(count)} events`,
   }));
 }
 

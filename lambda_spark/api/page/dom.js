@@ -1,15 +1,15 @@
-/** Elements of the page. All text goes in here, as text: nothing that an event holds is ever read as HTML. */
+/** Elements of the page. All text is added as text here, so that nothing in an event is ever read as HTML. */
 
 import { printable } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Make an element. Attributes that are functions listen to the event of their name; null and false leave one out. */
+/** Create an element. Attributes that are functions listen to the event of their name; null and false are left out. */
 export function h(name, attributes = {}, ...children) {
   return filled(document.createElement(name), attributes, children);
 }
 
-/** Make an element of an SVG image. */
+/** Create an element of an SVG image. */
 export function svg(name, attributes = {}, ...children) {
   return filled(document.createElementNS(SVG, name), attributes, children);
 }
@@ -19,7 +19,7 @@ export function sentence(text) {
   return text.split("`").map((part, place) => (place % 2 ? h("code", {}, part) : part));
 }
 
-/** Put other content into an element; what had the focus keeps it, if the new content has the same id. */
+/** Replace the content of an element; an element with the same id as the focused one gets the focus. */
 export function refill(place, ...children) {
   const focused = place.contains(document.activeElement) ? document.activeElement.id : "";
   place.replaceChildren(
@@ -31,7 +31,7 @@ export function refill(place, ...children) {
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
 }
 
-/** Move the focus to an element, and let it be seen. */
+/** Move the focus to an element and scroll it into view. */
 export function visit(element) {
   element.focus({ preventScroll: true });
   element.scrollIntoView({ block: "nearest" });

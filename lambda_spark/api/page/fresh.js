@@ -1,14 +1,14 @@
-/** Figures that stay fresh: asked for at once, again when a layer has taken in more, and again after a problem that passes. */
+/** Content that stays fresh: requested at once, again when a layer has processed more, and again after a passing problem. */
 
 import { Problem } from "./api.js";
 import { h, refill, sentence } from "./dom.js";
 import { onNews } from "./feed.js";
 import { stateOf, waiting } from "./states.js";
-import { reach } from "./words.js";
+import { freshness } from "./words.js";
 
 /**
- * Show in `place` what `draw(answer)` makes of the answer to `question(signal)`. What has not changed is not drawn again;
- * while a problem passes, the figures there are stay.
+ * Show in `place` what `draw(answer)` makes of the answer to `question(signal)`, if it has changed. Content stays during
+ * a problem that passes.
  */
 export function keepFresh(place, signal, question, draw, pause = 1000) {
   let shown = null;
@@ -42,11 +42,11 @@ export function keepFresh(place, signal, question, draw, pause = 1000) {
   once();
 }
 
-/** Return what an answer says beside its figures: its notes, and how far it reaches. */
+/** Return the notes of an answer and its freshness. */
 export function besides(answer) {
   return [
     ...answer.notes.map((note) => h("p", { class: "note" }, sentence(note))),
-    h("p", { class: "hint reach" }, reach(answer)),
+    h("p", { class: "hint reach" }, freshness(answer)),
   ];
 }
 

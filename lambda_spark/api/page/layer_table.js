@@ -1,10 +1,10 @@
-/** What the topic, the batch layer and the speed layer hold, side by side. */
+/** The counts of the topic, the batch layer and the speed layer, side by side. */
 
 import { h } from "./dom.js";
 import { scrollable, table } from "./table.js";
 import { NOTHING, ago, number, second, seconds } from "./words.js";
 
-/** Make the table of an answer of /v1/status. */
+/** Create the table of an answer of /v1/status. */
 export function layerTable({ now, topic, batch, speed }) {
   const count = topic.message_count;
   const rows = [

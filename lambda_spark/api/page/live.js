@@ -1,4 +1,4 @@
-/** The live view: how fast both layers take events in, what they hold, what flows through, and what was refused. */
+/** The live view: rates and counts of both layers, the newest messages, rejects, and the identity check. */
 
 import { ask } from "./api.js";
 import { h, refill } from "./dom.js";
@@ -11,7 +11,7 @@ import { nothing } from "./states.js";
 import { rateCharts } from "./rates.js";
 import { amount, number } from "./words.js";
 
-const TELL_EVERY = 15_000;
+const ANNOUNCE_EVERY = 15_000;
 
 /** Show the live view. */
 export function live(place, _route, signal) {
@@ -23,11 +23,11 @@ export function live(place, _route, signal) {
     rejects: h("div", { id: "rejects" }),
     identity: h("div", { id: "identity" }),
   };
-  const told = h("p", { class: "unseen", role: "status" });
+  const announcement = h("p", { class: "unseen", role: "status" });
   refill(
     place,
     h("h1", { tabindex: "-1" }, "Live"),
-    told,
+    announcement,
     h("div", { id: "live-state" }),
     h(
       "div",
@@ -49,7 +49,7 @@ export function live(place, _route, signal) {
     ),
   );
   const state = document.getElementById("live-state");
-  let toldAt = 0;
+  let announcedAt = 0;
   const show = (now) => {
     rates.draw();
     refill(
@@ -64,9 +64,9 @@ export function live(place, _route, signal) {
     refill(parts.layers, layerTable(now));
     refill(parts.rejects, rejectsPart(now));
     refill(parts.identity, identityPart(now.identity));
-    if (performance.now() - toldAt < TELL_EVERY) return;
-    toldAt = performance.now();
-    told.textContent = spoken(now);
+    if (performance.now() - announcedAt < ANNOUNCE_EVERY) return;
+    announcedAt = performance.now();
+    announcement.textContent = spoken(now);
   };
   if (status) show(status);
   else

@@ -1,10 +1,10 @@
-/** What was refused and why, and whether both layers were found to agree. */
+/** The rejected messages by reason, and the result of the identity check. */
 
 import { h } from "./dom.js";
 import { scrollable, table } from "./table.js";
 import { amount, clean, number, second } from "./words.js";
 
-/** Say why messages were rejected, the most frequent reason first. */
+/** Show why messages were rejected, the most frequent reason first. */
 export function rejectsPart({ rejects, batch }) {
   if (rejects.length === 0) return h("p", {}, "No message was rejected.");
   const columns = [
@@ -18,7 +18,7 @@ export function rejectsPart({ rejects, batch }) {
   );
 }
 
-/** Say whether the views of both layers equal what the events alone give, and when that was checked. */
+/** Show whether the views of both layers equal a recomputation from the events, and when that was checked. */
 export function identityPart(identity) {
   const meaning = h(
     "p",

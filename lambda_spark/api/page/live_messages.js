@@ -1,13 +1,13 @@
-/** The newest messages on their way: as received, as parsed, and the brands of their user after them. Only so many are kept. */
+/** The newest messages: as received, as parsed, and the brands of their user afterwards. Older ones are removed. */
 
 import { h, refill } from "./dom.js";
 import { link } from "./router.js";
 import { clean, number, second } from "./words.js";
 
 const KEPT = 12;
-const NEW_AT_ONCE = 3; // more could not be read
+const NEW_AT_ONCE = 3; // nobody could read more
 
-/** Make the list. Its `take(messages)` puts new ones on top; `controls` can hold it still. */
+/** Create the list. Its `take(messages)` puts new ones on top; `controls` can pause it. */
 export function messageList() {
   const list = h("ol", { id: "messages", class: "messages", "aria-labelledby": "messages-title" });
   const none = h(
@@ -33,7 +33,7 @@ export function messageList() {
     if (isPaused) return;
     const fresh = messages.filter((message) => !shown(message)).slice(0, NEW_AT_ONCE);
     messages.filter((message) => shown(message)).forEach((message) => put(list, message));
-    fresh.toReversed().forEach((message) => put(list, message)); // the newest comes first, and goes on top last
+    fresh.toReversed().forEach((message) => put(list, message)); // the newest comes first and is put on top last
     while (list.children.length > KEPT) list.lastElementChild.remove();
     none.hidden = list.children.length > 0;
   };

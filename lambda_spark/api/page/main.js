@@ -1,4 +1,4 @@
-/** The page: its views by name, what is said on every one of them, and the server's events. */
+/** The page: its views by name, what every view shows, and the server's events. */
 
 import { follow } from "./feed.js";
 import { live } from "./live.js";
@@ -12,7 +12,7 @@ import { user } from "./user.js";
 const views = { trends, products: product, users: user, live };
 const place = document.getElementById("view");
 
-// A plain #view would be taken for the name of a view.
+// The router would read a plain #view as the name of a view.
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   place.focus();

@@ -1,17 +1,17 @@
-/** What is said on every view: how the stream is, and since when it, or the server, stands still. */
+/** What every view shows: the state of the stream, and since when it or the server has stopped. */
 
 import { h, refill, sentence } from "./dom.js";
 import { feed } from "./feed.js";
 import { number, second } from "./words.js";
 
-/** Keep the line beside the views' names, and the notice below it, as the server's events say. */
+/** Update the line beside the views' names and the notice below it with the server's events. */
 export function watchStream() {
   const pulse = document.getElementById("pulse");
   let goneSince = null;
   feed.addEventListener("status", ({ detail }) => {
     goneSince = null;
     notify(stopped(detail.speed));
-    refill(pulse, h("span", { class: moves(detail) ? "dot on" : "dot" }), told(detail));
+    refill(pulse, h("span", { class: moves(detail) ? "dot on" : "dot" }), summary(detail));
   });
   feed.addEventListener("gone", ({ detail }) => {
     goneSince ??= new Date();
@@ -35,7 +35,7 @@ function paused(problem) {
 
 function notify(text) {
   const notice = document.getElementById("notice");
-  if (notice.dataset.text === (text ?? "")) return; // a screen reader would read the same again
+  if (notice.dataset.text === (text ?? "")) return; // a screen reader would repeat it
   notice.dataset.text = text ?? "";
   refill(notice, text ? h("p", {}, sentence(text)) : null);
 }
@@ -44,7 +44,7 @@ function moves(status) {
   return Object.values(status.events_per_second).some((rate) => rate > 0);
 }
 
-function told(status) {
+function summary(status) {
   const rate = status.events_per_second.topic ?? status.events_per_second.speed;
   if (moves(status)) return `${number(rate)} events per second`;
   return status.speed.upto ? `newest event ${second(status.speed.upto)} UTC` : "no events yet";

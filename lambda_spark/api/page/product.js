@@ -1,4 +1,4 @@
-/** The view of one product: its buckets against the level of the whole shop, and its counts by type. */
+/** The view of one product: its buckets compared with the level of the whole shop, and its counts by type. */
 
 import { ask } from "./api.js";
 import { drawChart } from "./chart.js";
@@ -18,7 +18,7 @@ const TYPES = {
   Users: "user_count",
 };
 
-/** Show the product that the address names. Escape leads back to the trends. */
+/** Show the product in the address. Escape leads back to the trends. */
 export function product(place, { id, query }, signal) {
   document.title = `Product ${id} · lambda-spark`;
   const back = lastOf("trends");

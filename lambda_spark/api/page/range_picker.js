@@ -1,4 +1,4 @@
-/** The form above the trends: range, buckets, ranking rule, number. What it asks for is put into the address. */
+/** The form above the trends: range, buckets, ranking rule, number. It writes its values to the address. */
 
 import { h } from "./dom.js";
 import { RANGES } from "./ranges.js";
@@ -8,7 +8,7 @@ const BUCKETS = ["day", "6 hours", "hour", "30 minutes", "10 minutes"];
 const RULES = { trend_score: "trend score", total_pct_increase: "total increase", events: "events" };
 const TOP = "20";
 
-/** Make the form for what is asked for now. Its `learn(answer)` fills in what the address leaves to the server. */
+/** Create the form from the address. Its `learn(answer)` fills in the server's defaults. */
 export function rangePicker(query) {
   const inputs = {
     from: h("input", { id: "from" }),
@@ -26,7 +26,7 @@ export function rangePicker(query) {
   };
   const submit = (event) => {
     event.preventDefault();
-    go(link("trends", "", asked(inputs, taken.window, query)));
+    go(link("trends", "", parametersOf(inputs, taken.window, query)));
   };
   const form = h(
     "form",
@@ -63,7 +63,7 @@ function presets(query) {
   return h("p", { class: "presets", role: "group", "aria-label": "Ranges" }, links);
 }
 
-/** Days are picked as dates; whatever is finer needs a time of day. */
+/** Show the window: dates for days, with a time of day for finer buckets. */
 function fill({ from, to, bucket }, window) {
   if (![...bucket.options].some(({ value }) => value === window.bucket)) bucket.append(h("option", {}, window.bucket));
   bucket.value = window.bucket;
@@ -78,7 +78,7 @@ function fill({ from, to, bucket }, window) {
   }
 }
 
-function asked({ from, to, bucket, rule, top }, taken, query) {
+function parametersOf({ from, to, bucket, rule, top }, taken, query) {
   const isSame = instant(from.value) === instant(taken.from) && instant(to.value) === instant(taken.to);
   const ends = isSame && !query.from && !query.to ? { range: query.range } : { from: from.value, to: to.value };
   return {

@@ -1,4 +1,4 @@
-/** Ranges that move with the newest event: the last 24 hours, 30 days, all. The last 7 complete days are the server's own default. */
+/** Ranges that move with the newest event: the last 24 hours, 30 days, all. The last 7 complete days are the default. */
 
 import { ask } from "./api.js";
 import { status } from "./feed.js";
@@ -11,7 +11,7 @@ const LENGTHS = {
   all: { unit: DAY, length: 365 * DAY, bucket: "day" },
 };
 
-/** The names of the ranges by how the address writes them. */
+/** The names of the ranges by their value in the address. */
 export const RANGES = {
   "": "Last 7 complete days",
   "24h": "Last 24 hours",
@@ -19,18 +19,18 @@ export const RANGES = {
   all: "All, up to a year",
 };
 
-/** Ask for the trends that the parameters of an address mean. Throws a Problem. */
+/** Request the trends for the parameters of an address. Throws a Problem. */
 export async function askTrends({ range, ...query }, signal) {
   const moving = LENGTHS[range];
   const newest = moving && (await newestEvent(signal));
   if (!newest) return ask("/v1/trends", query, signal);
   const to = Math.ceil((newest + 1) / moving.unit) * moving.unit;
-  const asked = { bucket: moving.bucket, ...query, from: text(to - moving.length), to: text(to) };
-  const answer = await ask("/v1/trends", asked, signal);
+  const parameters = { bucket: moving.bucket, ...query, from: text(to - moving.length), to: text(to) };
+  const answer = await ask("/v1/trends", parameters, signal);
   const first = answer.shop.findIndex((count) => count > 0);
-  // Buckets from before the first event would make every product a new one.
+  // With buckets before the first event every product would be new.
   const isShorter = first > 0 && answer.shop.length - first >= 2;
-  return isShorter ? ask("/v1/trends", { ...asked, from: answer.bucket_starts[first] }, signal) : answer;
+  return isShorter ? ask("/v1/trends", { ...parameters, from: answer.bucket_starts[first] }, signal) : answer;
 }
 
 async function newestEvent(signal) {

@@ -15,7 +15,7 @@ feed.addEventListener("status", ({ detail }) => {
   samples.splice(0, samples.length - KEPT);
 });
 
-/** Make the charts. Their `draw()` shows what is known by now. */
+/** Create the charts. Their `draw()` shows the rates up to now. */
 export function rateCharts() {
   const rows = Object.entries(NAMES).map(([key, name]) => ({
     key,
@@ -38,10 +38,10 @@ function draw(rows, kept) {
   for (const { key, name, figure, chart } of rows) {
     const now = kept.at(-1)[key];
     figure.textContent = now === null ? NOTHING : number(now);
-    if (chart.matches(":hover")) continue; // what is being read stays
+    if (chart.matches(":hover")) continue; // somebody is reading it
     const counts = [...Array(KEPT - kept.length).fill(0), ...kept.map((rates) => rates[key] ?? 0)];
-    const told = (place) => `${age(KEPT - 1 - place)}: ${number(counts[place])} per s`;
-    refill(chart, sparkline(counts, { name: `${name}, events per second`, told, top }).element);
+    const label = (place) => `${age(KEPT - 1 - place)}: ${number(counts[place])} per s`;
+    refill(chart, sparkline(counts, { name: `${name}, events per second`, label, top }).element);
   }
 }
 

@@ -1,15 +1,15 @@
-/** Which view is shown is said by the address: #/trends?top=5, #/users/5. So every view can be linked to. */
+/** The address names the view, as in #/trends?top=5 or #/users/5, so that every view can be linked to. */
 
 import { visit } from "./dom.js";
 
-/** Return what a hash asks for: the view, the id in it, and its parameters. */
+/** Return the view that a hash names, the id in it, and its parameters. */
 export function parse(hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split("?");
   const [view, id = ""] = path.split("/");
   return { view, id: readable(id), query: Object.fromEntries(new URLSearchParams(query)) };
 }
 
-/** Return the hash of a view. Parameters that are null or empty are left out. */
+/** Return the hash of a view, without parameters that are null or empty. */
 export function link(view, id = "", query = {}) {
   const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
   const parameters = new URLSearchParams(given).toString();
@@ -29,8 +29,8 @@ export function go(hash) {
 }
 
 /**
- * Show the view that the address asks for, now and whenever it changes. `views` holds a function for each name,
- * called with its place, what is asked for, and a signal that ends when the view is left.
+ * Show the view in the address, now and whenever it changes. `views` has a function for each name, called with the
+ * element to fill, the view's id and parameters, and a signal that ends when the view is left.
  */
 export function start(views, place, first) {
   let leaving = new AbortController();

@@ -1,24 +1,24 @@
-/** A small chart of counts: a bar for each, the last one in colour. Tells its counts to pointer, keyboard and screen reader. */
+/** A small chart of counts: a bar for each, the last one in colour; counts are shown to pointer, keyboard and screen reader. */
 
 import { svg } from "./dom.js";
 import { hideTip, showTip } from "./tip.js";
 
 const HEIGHT = 100;
 const MOST_SEPARATE_BARS = 40;
-const MOST_TOLD = 31;
+const MOST_LABELS = 31;
 
 /**
- * Make a sparkline. `told(place)` says the count at a place, `name` what is counted; `top` is the count at full height.
- * Returns its `element`, and `show(place)` and `hide()` for whoever moves along it by keyboard.
+ * Create a sparkline. `label(place)` is the text of a count, `name` what is counted, `top` the count at full height.
+ * Returns its `element`, and `show(place)` and `hide()` for the keyboard.
  */
-export function sparkline(counts, { name, told, top = Math.max(...counts, 1) }) {
+export function sparkline(counts, { name, label, top = Math.max(...counts, 1) }) {
   const cursor = svg("path", { class: "cursor" });
   const element = svg(
     "svg",
     {
       class: "spark",
       role: "img",
-      "aria-label": summary(counts, name, told),
+      "aria-label": summary(counts, name, label),
       viewBox: `0 0 ${counts.length || 1} ${HEIGHT}`,
       preserveAspectRatio: "none",
     },
@@ -29,7 +29,7 @@ export function sparkline(counts, { name, told, top = Math.max(...counts, 1) }) 
   const show = (place) => {
     const box = element.getBoundingClientRect();
     cursor.setAttribute("d", `M${place} 0h1v${HEIGHT}h-1z`);
-    showTip(told(place), box.left + ((place + 0.5) / counts.length) * box.width, box.top);
+    showTip(label(place), box.left + ((place + 0.5) / counts.length) * box.width, box.top);
   };
   const hide = () => {
     cursor.setAttribute("d", "");
@@ -68,10 +68,10 @@ function bars(counts, top, first = 0) {
     .join("");
 }
 
-function summary(counts, name, told) {
+function summary(counts, name, label) {
   if (counts.length === 0) return `${name}: none yet`;
   const places = [...counts.keys()];
-  if (counts.length <= MOST_TOLD) return `${name}. ${places.map(told).join("; ")}`;
+  if (counts.length <= MOST_LABELS) return `${name}. ${places.map(label).join("; ")}`;
   const highest = counts.indexOf(Math.max(...counts));
-  return `${name}. First ${told(0)}; highest ${told(highest)}; last ${told(counts.length - 1)}`;
+  return `${name}. First ${label(0)}; highest ${label(highest)}; last ${label(counts.length - 1)}`;
 }

@@ -1,4 +1,4 @@
-/** What people meet instead of figures: what is the matter, and what to do about it. */
+/** What a view shows instead of its content: what is wrong and what to do. */
 
 import { h, sentence } from "./dom.js";
 import { link } from "./router.js";
@@ -12,12 +12,12 @@ const TITLES = {
   "unknown-product": "No event of this product",
 };
 
-/** Say that figures are being asked for. */
+/** Show that the content is being loaded. */
 export function waiting() {
   return h("p", { class: "hint waiting", role: "status" }, "Asking the server …");
 }
 
-/** Say what a Problem is, and offer what helps. */
+/** Show a Problem with its remedy. */
 export function stateOf(problem) {
   const title = TITLES[problem.kind] ?? problem.title;
   return h(
@@ -30,7 +30,7 @@ export function stateOf(problem) {
   );
 }
 
-/** Say that there is nothing to show, though nothing is wrong. */
+/** Show that there is no content, though nothing is wrong. */
 export function nothing(title, ...advice) {
   return h(
     "section",

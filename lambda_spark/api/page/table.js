@@ -1,9 +1,9 @@
-/** Tables: columns are told once, each with its name and what a cell of it holds. */
+/** Tables, described by their columns: the name of each, and the content of its cells. */
 
 import { h, sentence } from "./dom.js";
 
 /**
- * Make a table. A column is `{name, cell(row), kind}`; its kind is a class: `number`, `text`, ...
+ * Create a table. A column is `{name, cell(row), kind}`; its kind is a class: `number`, `text`, ...
  * The cells of a column marked `isHead` name their row.
  */
 export function table(caption, columns, rows, { id, kind, rowAttributes = () => ({}) } = {}) {
@@ -34,7 +34,7 @@ export function table(caption, columns, rows, { id, kind, rowAttributes = () => 
   );
 }
 
-/** Put what may be wider than the page where it can be scrolled sideways, also by keyboard. */
+/** Put content that may be wider than the page into a box that scrolls sideways, also by keyboard. */
 export function scrollable(name, ...children) {
   return h(
     "div",

@@ -1,4 +1,4 @@
-/** The one small box that tells a figure where the pointer or the focus is. What it says is said in labels, too. */
+/** The small box with the value at the pointer or the focus. Labels contain the same text. */
 
 const tip = () => document.getElementById("tip");
 
@@ -13,12 +13,12 @@ export function showTip(text, x, y) {
   box.style.top = `${y - box.offsetHeight - 6 < 0 ? y + 28 : y - box.offsetHeight - 6}px`;
 }
 
-/** Take the box away. */
+/** Hide the box. */
 export function hideTip() {
   tip().hidden = true;
 }
 
-/** Let Escape and scrolling take the box away. */
+/** Hide the box on Escape and on scrolling. */
 export function closeTipOnEscape() {
   document.addEventListener("keydown", (event) => event.key === "Escape" && hideTip());
   document.addEventListener("scroll", hideTip, { capture: true, passive: true });

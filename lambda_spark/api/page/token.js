@@ -1,17 +1,17 @@
-/** The token that a server may ask for: asked of the user once, and kept until the tab is closed. */
+/** The token that the server may require: the user enters it once, and it is kept until the tab is closed. */
 
 const KEY = "lambda-spark-token";
 let asking = null;
-let isRefused = false; // until the page is loaded again
+let isRefused = false; // by the user, until the page is loaded again
 
 /** Return the token to send, or null. */
 export function token() {
   return sessionStorage.getItem(KEY);
 }
 
-/** Take that the server refused the token `used`, and ask the user for another. Returns whether there is one to try. */
+/** Forget the token that the server rejected, and ask the user for another. Returns whether there is one to try. */
 export async function forgetToken(used) {
-  if (token() !== used) return true; // another question has been given a new one meanwhile
+  if (token() !== used) return true; // entered meanwhile for another request
   if (isRefused) return false;
   sessionStorage.removeItem(KEY);
   asking ??= askUser().finally(() => (asking = null));

@@ -1,11 +1,11 @@
-/** The table of trends: a row a product, which opens it. */
+/** The table of trends: one row per product, which opens it. */
 
 import { h } from "./dom.js";
 import { moveByKeys, sparkline } from "./sparkline.js";
 import { table } from "./table.js";
 import { bucketLabels, category, clean, increase, number, percent, perBucket, range, signed } from "./words.js";
 
-/** Make the table of an answer of /v1/trends; `href(id)` is where a product opens, `take(id)` is told that it does. */
+/** Create the table of an answer of /v1/trends; `href(id)` links to a product, `take(id)` is called when it is opened. */
 export function trendTable(answer, href, take) {
   const { window, bucket_starts: starts, shop } = answer;
   const labels = bucketLabels(starts, window.bucket);
@@ -64,8 +64,8 @@ function opener({ product_id: id, brand, rank }, href, take, shape, length) {
 }
 
 function spark(trend, labels, bucket, shop) {
-  const told = (place) => `${labels[place]}: ${number(trend.buckets[place])} of ${number(shop[place])} in the shop`;
-  return sparkline(trend.buckets, { name: `Events ${perBucket(bucket)} of product ${trend.product_id}`, told });
+  const label = (place) => `${labels[place]}: ${number(trend.buckets[place])} of ${number(shop[place])} in the shop`;
+  return sparkline(trend.buckets, { name: `Events ${perBucket(bucket)} of product ${trend.product_id}`, label });
 }
 
 function moveByRows(event) {

@@ -1,4 +1,4 @@
-/** The view of what trends: any range, ranked by one of three rules. */
+/** The view of trends: any range, ranked by one of three rules. */
 
 import { h, refill, visit } from "./dom.js";
 import { besides, keepFresh } from "./fresh.js";
@@ -12,7 +12,7 @@ import { amount, bucketName, perBucket, range } from "./words.js";
 const PAUSE = 3000;
 let opened = null;
 
-/** Show the trends that the address asks for. */
+/** Show the trends for the parameters in the address. */
 export function trends(place, { query }, signal) {
   document.title = "Trends · lambda-spark";
   const picker = rangePicker(query);
@@ -25,14 +25,14 @@ export function trends(place, { query }, signal) {
     question,
     (answer) => {
       picker.learn(answer);
-      queueMicrotask(comeBack); // once the table is in its place
+      queueMicrotask(comeBack); // after the table is on the page
       return drawn(answer);
     },
     PAUSE,
   );
 }
 
-/** Who comes back from a product finds the row that was opened. */
+/** Move the focus to the row of the product that was opened before. */
 function comeBack() {
   const opener = opened && document.getElementById(`open-${opened}`);
   if (opener && document.activeElement.matches("h1, body")) visit(opener);
@@ -42,17 +42,17 @@ function comeBack() {
 function drawn(answer) {
   const { window, trends: rows } = answer;
   const total = answer.shop.reduce((sum, count) => sum + count, 0);
-  const told = `${range(window)}, in buckets of ${bucketName(window.bucket)}; ${amount(total, "event")} in the whole shop`;
+  const lead = `${range(window)}, in buckets of ${bucketName(window.bucket)}; ${amount(total, "event")} in the whole shop`;
   if (rows.length === 0) {
     return [
-      h("p", { class: "lead" }, told),
+      h("p", { class: "lead" }, lead),
       nothing("No product trends in this range", "No product has enough events in it. Ask for a longer range."),
       ...besides(answer),
     ];
   }
   const open = { from: window.from, to: window.to, bucket: window.bucket };
   return [
-    h("p", { class: "lead" }, told),
+    h("p", { class: "lead" }, lead),
     trendTable(
       answer,
       (id) => link("products", id, open),

@@ -1,4 +1,4 @@
-/** The view of one user: the recent brands, what is recommended, and which brand led to what. */
+/** The view of one user: recent brands, recommendations, and which brand led to which of them. */
 
 import { ask } from "./api.js";
 import { h, refill } from "./dom.js";
@@ -10,7 +10,7 @@ import { userPicker } from "./user_picker.js";
 import { brandTable, recommendationTable } from "./user_tables.js";
 import { ago, minute } from "./words.js";
 
-/** Show the user that the address names, or users to pick from. */
+/** Show the user in the address, or users to choose from. */
 export function user(place, { id, query }, signal) {
   document.title = `${id ? `User ${id}` : "Users"} · lambda-spark`;
   const result = h("div", { id: "user-result" });
@@ -34,7 +34,7 @@ async function askUser(id, query, signal) {
   return { ...recommendations, brands: brands.brands };
 }
 
-/** With a fallback, a user whom no event names is answered all the same. */
+/** With a fallback, users without events get recommendations, too. */
 function knownAsNobody(problem, query) {
   if (problem.kind === "unknown-user" && query.fallback === "true") return { brands: [] };
   throw problem;

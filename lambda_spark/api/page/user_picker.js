@@ -1,9 +1,9 @@
-/** The form above a user: which one, how many recommendations, as of when. What it asks for is put into the address. */
+/** The form above a user: id, number of recommendations, moment. It writes its values to the address. */
 
 import { h } from "./dom.js";
 import { go, link } from "./router.js";
 
-/** Make the form for the user shown now, or for none. */
+/** Create the form for a user, or for none. */
 export function userPicker(id, query) {
   const user = h("input", {
     id: "user-id",
@@ -23,12 +23,12 @@ export function userPicker(id, query) {
   const fallback = h("input", { id: "fallback", type: "checkbox", checked: query.fallback === "true" });
   const submit = (event) => {
     event.preventDefault();
-    const asked = {
+    const parameters = {
       n: number.value === "10" ? null : number.value,
       as_of: asOf.value,
       fallback: fallback.checked ? "true" : null,
     };
-    go(link("users", user.value.trim(), { ...query, ...asked }));
+    go(link("users", user.value.trim(), { ...query, ...parameters }));
   };
   return h(
     "form",

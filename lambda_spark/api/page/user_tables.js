@@ -1,17 +1,17 @@
-/** A user's recommendations and brands, side by side: each says which of the other it goes with, and leads there. */
+/** A user's recommendations and brands, side by side, with links between those that belong together. */
 
 import { h, visit } from "./dom.js";
 import { link } from "./router.js";
 import { table } from "./table.js";
 import { ago, clean, minute, number, range } from "./words.js";
 
-/** Make the table of what is recommended, with the reason in words. */
+/** Create the table of recommendations, with their reasons in words. */
 export function recommendationTable({ window, as_of: asOf, recommendations: rows }) {
   const columns = [
     { name: "#", kind: "number rank", cell: (row) => number(row.rank) },
     { name: "Product", kind: "text product", isHead: true, cell: (row) => product(row, window) },
     { name: "Reason", kind: "reason", cell: (row) => clean(row.reason) },
-    { name: "Brand met", kind: "match", cell: met },
+    { name: "Brand met", kind: "match", cell: matchedBrand },
   ];
   const rowAttributes = (row) => ({
     id: `recommended-${row.rank}`,
@@ -27,7 +27,7 @@ export function recommendationTable({ window, as_of: asOf, recommendations: rows
   );
 }
 
-/** Make the table of recent brands; those that a recommendation came from are marked. */
+/** Create the table of recent brands; those that led to a recommendation are marked. */
 export function brandTable(brands, recommended, now) {
   const ranks = Map.groupBy(
     recommended.filter((row) => !row.is_fallback),
@@ -70,7 +70,7 @@ function product(row, window) {
   ];
 }
 
-function met(row) {
+function matchedBrand(row) {
   if (row.is_fallback) return "fallback";
   return jump(
     `brand-${row.brand_position}`,
@@ -90,7 +90,7 @@ function jump(id, text, name) {
   return h("button", { class: "plain", "aria-label": name, click: () => visit(document.getElementById(id)) }, text);
 }
 
-/** What belongs to the brand under the pointer is lit up in both tables. */
+/** Highlight the rows of the brand under the pointer in both tables. */
 function lighting({ brand }) {
   const light = (isLit) => () => {
     for (const row of document.querySelectorAll("tr[data-brand]"))

@@ -1,4 +1,4 @@
-/** Numbers, instants and ages in the words a person reads: the same look as the console's and the report's. */
+/** Numbers, instants and ages as text, formatted as in the console and the report. */
 
 export const NOTHING = "\u2013"; // an en dash
 const MINUS = "\u2212";
@@ -10,12 +10,12 @@ const UNITS = [
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu;
 
-/** Return text as it may be shown: what does not print (control, bidi and zero-width characters) as its escape. */
+/** Return text with unprintable characters (control, bidi and zero-width) escaped. */
 export function printable(text) {
   return String(text).replace(UNPRINTABLE, escaped);
 }
 
-/** Return text of an event as it may be shown, and a dash where there is none. */
+/** Return text of an event that is safe to show, or a dash if it is empty. */
 export function clean(text) {
   return text === null || text === undefined || text === "" ? NOTHING : printable(text);
 }
@@ -39,7 +39,7 @@ export function percent(value) {
   return value === null || value === undefined ? NOTHING : `${signed(value)} %`;
 }
 
-/** Return the total increase of a trend: from its first to its last bucket, or `new` where the first had nothing. */
+/** Return the total increase of a trend: from its first to its last bucket, or `new` if the first was empty. */
 export function increase(trend) {
   return trend.is_new ? "new" : percent(trend.total_pct_increase);
 }
@@ -71,7 +71,7 @@ export function bucketName(bucket) {
   return /^\d/.test(bucket) ? bucket : `one ${bucket}`;
 }
 
-/** Return what a count is told per: day, hour, 10 minutes. */
+/** Return a bucket size as a rate: per day, per hour, per 10 minutes. */
 export function perBucket(bucket) {
   return `per ${bucket}`;
 }
@@ -106,13 +106,13 @@ export function ago(then, now) {
   return gone < 60_000 ? "just now" : `${elapsed(gone)} ago`;
 }
 
-/** Say how far an answer reaches: the newest event of the batch layer, and the newest that either layer has seen. */
-export function reach(answer) {
+/** Return the freshness of an answer: the newest event of the batch layer, the newest of either, and the lag. */
+export function freshness(answer) {
   const [batch, seen] = [answer.batch_upto, answer.speed_upto].map((at) => (at ? `${second(at)} UTC` : "no event"));
   return `Batch layer up to ${batch}; newest event seen: ${seen}; ${lag(answer.lag_s)}.`;
 }
 
-/** Say how far the speed layer is behind the topic. */
+/** Return how far the speed layer is behind the topic. */
 export function lag(length) {
   if (length === null || length === undefined) return "how far the speed layer is behind is not known";
   return length === 0 ? "the speed layer has every message" : `the speed layer is ${seconds(length)} behind`;

@@ -1,5 +1,5 @@
-"""The routes of the API, by what they are about: users, products, the pipeline's status, operations.
+"""The routes of the API: users, products, the pipeline's status, and operations.
 
-Validated parameters and the views in memory come in.
+In come parameters that were checked, and the views in memory.
 Out go the responses that api.models describes.
 """
