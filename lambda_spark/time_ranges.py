@@ -12,7 +12,7 @@ DAY = timedelta(days=1)
 MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# Those that an event may be of (lambda_spark.parsing): a bucket can be added to each without an overflow.
+# Those that an event may be of (lambda_spark.events.parsing): a bucket can be added to each without an overflow.
 _YEARS = range(1900, 2200)
 _UNITS = {"day": DAY, "hour": timedelta(hours=1), "minute": timedelta(minutes=1)}
 

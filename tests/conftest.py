@@ -26,11 +26,11 @@ from lambda_spark.replay.replay import replay
 from lambda_spark.settings import Settings, load_settings
 
 # On a machine with other work, the time of an example or an answer says nothing.
-hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("tests")
 DEFAULT_TIMEOUT_CONFIG.__init__(timeout=PATIENCE)
 
-# The fixtures of the page's tests.
+# The fixtures for tests of the page.
 pytest_plugins = ["browser"]
 
 # With pytest-xdist there are several processes, gw0, gw1 and so on.

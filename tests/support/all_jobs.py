@@ -1,4 +1,4 @@
-"""Every job once over a topic: run in the tests' own session, and as a script on other clusters and data roots."""
+"""All jobs once over a topic: in the tests' session, or as a script on a cluster or object storage."""
 
 from pyspark.sql import SparkSession
 
@@ -8,7 +8,7 @@ from lambda_spark.settings import Settings, load_settings
 
 
 def run_all_jobs(spark: SparkSession, settings: Settings) -> None:
-    """The speed layer before the batch view: what it has found is not dropped yet."""
+    """Run all jobs; the speed layer runs before there is a batch view by which it would drop what that covers."""
     run_streams(spark, settings)
     run_batch_jobs(spark, settings)
 

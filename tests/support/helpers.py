@@ -1,4 +1,4 @@
-"""Small events, how they get into a topic or a file, and tables as plain Python values to compare."""
+"""Small events, functions that send or write them, and stored tables as plain Python values."""
 
 import csv
 import gzip
@@ -29,7 +29,7 @@ PATIENCE = 300
 
 REAL_DATA = PROJECT_ROOT.parent / "shared" / "data"
 
-# Makes the settings of a test, with its own topic and data root.
+# A function that loads the settings of a test, with a separate topic and data root.
 NewSettings = Callable[..., Settings]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -39,14 +39,14 @@ Lists = dict[int, tuple[tuple[str, int], ...]]
 
 
 def event(at: str, user_id: int, product_id: int, **other: object) -> dict[str, str]:
-    """Return an event of a time such as `2020-03-01 12:00:00`, of brand b<product_id> unless told otherwise."""
+    """Return an event of a time such as `2020-03-01 12:00:00`, of brand b<product_id> unless `other` names one."""
     values = {"event_type": "view", "category_id": 1, "category_code": "a.b", "brand": f"b{product_id}", "price": 9.5}
     given = values | {"event_time": f"{at} UTC", "product_id": product_id, "user_id": user_id} | other
     return {name: str(given.get(name, "")) for name in EVENT_COLUMNS}
 
 
 def shop_days(days: Iterable[int]) -> list[dict[str, str]]:
-    """Return the events of whole days of March 2020: six products by their brands, five users; product 1 grows."""
+    """Return the events of whole days of March 2020: six products, five users; product 1 is viewed more each day."""
     return [
         event(f"2020-03-{day:02} {23 - view % 24:02}:30:00", (product + day + view) % 5 + 1, product)
         for day in days
@@ -56,7 +56,7 @@ def shop_days(days: Iterable[int]) -> list[dict[str, str]]:
 
 
 def random_events(count: int, seed: int) -> list[dict[str, str]]:
-    """Return events in no order of time, of twelve users who meet ten brands; some events name no brand."""
+    """Return events in no order of time, of twelve users and ten brands; some events have no brand."""
     rng = random.Random(seed)
     return [
         event(
@@ -70,7 +70,7 @@ def random_events(count: int, seed: int) -> list[dict[str, str]]:
 
 
 def send(kafka: KafkaSettings, messages: Iterable[Mapping[str, str] | bytes | None]) -> int:
-    """Send events as JSON under their user's key, and bytes or None as they are; return how many."""
+    """Send events as JSON with the user as key, and bytes or None as they are; return how many were sent."""
     producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers, max_request_size=8_000_000)
     sent = []
     for message in messages:
@@ -97,7 +97,7 @@ def read_events(path: Path) -> list[dict[str, str]]:
 
 
 def expected_lists(rows: Iterable[Mapping[str, str]], limit: int = 50) -> Lists:
-    """Compute everybody's recent brands by the words of the design alone."""
+    """Compute each user's recent brands from the rows, in plain Python."""
     seen: dict[int, dict[str, int]] = {}
     for row in rows:
         brand = row["brand"].strip().lower()
@@ -116,14 +116,14 @@ def micros(event_time: str) -> int:
 
 
 def event_file(path: Path, events: DataFrame) -> EventFile:
-    """Write events to a file like those of the master dataset."""
+    """Write events to a Parquet file like those of the master dataset."""
     rows = events.toArrow()
     pq.write_table(rows, path)
     return EventFile(str(path), date(2020, 3, 1), len(rows))
 
 
 def lists_of(brands: DataFrame) -> Lists:
-    """Collect rows of (user_id, brands); fails where a user has two."""
+    """Collect rows of (user_id, brands). Fails if a user has two rows."""
     items = F.transform("brands", lambda item: F.struct(item["brand"], F.unix_micros(item["last_seen_at"])))
     rows = brands.select("user_id", items.alias("brands")).collect()
     lists = {row.user_id: tuple(map(tuple, row.brands)) for row in rows}
@@ -132,7 +132,7 @@ def lists_of(brands: DataFrame) -> Lists:
 
 
 def stored_lists(root: str, table: Table) -> Lists:
-    """Read the lists of a stored table without Spark; of several rows of a user the one of the latest batch."""
+    """Read the lists of a stored table without Spark; of a user's rows the one of the latest micro-batch counts."""
     rows = DeltaTable(path_of(root, table)).to_pyarrow_table().to_pylist()
     rows.sort(key=lambda row: row.get("batch_id", 0))
     return {
@@ -141,13 +141,13 @@ def stored_lists(root: str, table: Table) -> Lists:
     }
 
 
-def contents(root: str, table: Table, leave_out: Sequence[str] = ()) -> Counter[str]:
+def contents(root: str, table: Table, exclude: Sequence[str] = ()) -> Counter[str]:
     """Read a stored table as a multiset of its rows, without some columns and without Spark."""
-    rows = DeltaTable(path_of(root, table)).to_pyarrow_table().drop_columns(list(leave_out))
+    rows = DeltaTable(path_of(root, table)).to_pyarrow_table().drop_columns(list(exclude))
     return Counter(map(str, rows.to_pylist()))
 
 
-# Those that a run of all jobs makes.
+# The tables that a run of all jobs writes.
 ALL_TABLES = [value for value in vars(tables).values() if isinstance(value, Table) and value != REPLAYED_REJECTS]
 
 
@@ -158,7 +158,7 @@ def all_tables(root: str) -> dict[str, Counter[str]]:
 
 
 def run_job(command: Sequence[str], settings: Settings, cwd: Path, **variables: str) -> str:
-    """Run a command as in an activated environment with these settings; fails where it does."""
+    """Run a command in an activated environment with these settings; return its output. Fails if it fails."""
     surroundings = environment_of(settings, **variables)
     done = subprocess.run(command, env=surroundings, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -166,7 +166,7 @@ def run_job(command: Sequence[str], settings: Settings, cwd: Path, **variables: 
 
 
 def environment_of(settings: Settings, **variables: str) -> dict[str, str]:
-    """Return an activated environment with these settings."""
+    """Return the variables of an activated environment with these settings."""
     usual = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     return {
         **usual,
@@ -182,5 +182,5 @@ def environment_of(settings: Settings, **variables: str) -> dict[str, str]:
 
 
 def versions(root: str) -> dict[str, int]:
-    """Return the version of every table there is."""
+    """Return the version of each table in the data root."""
     return {path.parent.name: DeltaTable(path.parent).version() for path in Path(root).glob("*/_delta_log")}

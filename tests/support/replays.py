@@ -1,4 +1,4 @@
-"""Event files to replay, the job as a process, and the messages that it leaves in the topic."""
+"""Event files to replay, the replay job as a process, and the messages in the topic."""
 
 import subprocess
 import sys

@@ -11,9 +11,9 @@ from werkzeug.serving import run_simple
 
 
 def with_conditional_puts_one_at_a_time(application: WSGIApplication) -> WSGIApplication:
-    """Return the application with the promise of S3: of two puts with `If-None-Match: *` one finds the key taken.
+    """Return the application that keeps S3's promise: of two puts with `If-None-Match: *` only one succeeds.
 
-    Moto looks whether the key is there and stores it afterwards: of two requests at once, both may find it free.
+    Moto checks the key and stores it in two steps: two requests at once may both succeed.
     """
     lock = Lock()
 
