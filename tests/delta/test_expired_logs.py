@@ -77,7 +77,7 @@ def test_nothing_is_counted_twice_if_the_log_no_longer_has_the_stored_offsets(
     log = DeltaTable(tables.path_of(settings.data_root, EVENTS))
     log.alter.set_table_properties({"delta.checkpointInterval": "1"})
     log.cleanup_metadata()
-    with pytest.raises(NotComputedError, match=r"does not tell how far .*: run jobs/ingest_events\.py until"):
+    with pytest.raises(NotComputedError, match=r"does not say how far .*: run jobs/ingest_events\.py until"):
         pipelines.recommend(spark, settings)
     send(settings.kafka, shop_days([11]))
     run_streams(spark, settings)
