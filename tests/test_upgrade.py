@@ -33,7 +33,7 @@ from lambda_spark.settings import Settings
 from lambda_spark.speed import state
 from lambda_spark.speed.checkpoints import speed_checkpoint
 
-pytestmark = pytest.mark.fault("tables of earlier versions, a new field")
+pytestmark = [pytest.mark.fault("tables of earlier versions, a new field"), pytest.mark.slow]
 
 SPEED = {"shards": 2, "state_partitions": 1}
 DATA = Path(__file__).with_name("data")

@@ -263,6 +263,7 @@ def test_a_purchase_is_excluded_once_ingest_has_stored_it(
     assert recommended_by_api(client, 2)
 
 
+@pytest.mark.slow
 def test_new_batch_views_and_a_recreated_realtime_view_are_loaded(
     spark: SparkSession, running: tuple[Settings, TestClient]
 ) -> None:

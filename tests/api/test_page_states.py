@@ -52,6 +52,7 @@ def empty(new_run: NewSettings) -> Iterator[tuple[Settings, str]]:
         yield settings, url
 
 
+@pytest.mark.slow
 def test_without_events_the_page_says_what_to_run_and_updates_by_itself(
     open_page: OpenPage, empty: tuple[Settings, str], spark: SparkSession
 ) -> None:
