@@ -147,7 +147,7 @@ def write_target(root: str, table: Table) -> Target:
 
 def append_once(
     rows: DataFrame,
-    make_rows: RowBuilder,
+    build_rows: RowBuilder,
     root: str,
     tables: Sequence[Table],
     application: str,
@@ -165,7 +165,7 @@ def append_once(
     if done[-1]:
         return False
     targets = {place: _target(logs[place], root, table) for place, table in enumerate(tables) if not done[place]}
-    files = write_files(rows, targets, make_rows).collect()
+    files = write_files(rows, targets, build_rows).collect()
     commit = _properties(lineage, Transaction(application, number))
     for place in targets:
         written = [file for file in files if file.place == place]
@@ -176,7 +176,7 @@ def append_once(
 
 def replace(
     rows: DataFrame,
-    make_rows: RowBuilder,
+    build_rows: RowBuilder,
     root: str,
     table: Table,
     partitions: Partitions,
@@ -186,12 +186,12 @@ def replace(
 
     Raises ValueError if a new row is of another partition value, OvertakenError as `commit_staged` does.
     """
-    commit_staged(root, stage(rows, make_rows, root, table, partitions, lineage))
+    commit_staged(root, stage(rows, build_rows, root, table, partitions, lineage))
 
 
 def stage(
     rows: DataFrame,
-    make_rows: RowBuilder,
+    build_rows: RowBuilder,
     root: str,
     table: Table,
     partitions: Partitions,
@@ -199,7 +199,7 @@ def stage(
 ) -> Staged:
     """Write rows to files in the table's folder that no reader sees before `commit_staged`."""
     create(rows.sparkSession, root, table)
-    written = write_files(rows, {0: write_target(root, table)}, make_rows).collect()
+    written = write_files(rows, {0: write_target(root, table)}, build_rows).collect()
     return Staged(table, written, partitions, lineage)
 
 

@@ -153,7 +153,7 @@ class FileWriter:
         }
 
 
-def write_files(rows: "DataFrame", targets: Mapping[int, Target], make_rows: RowBuilder) -> "DataFrame":
+def write_files(rows: "DataFrame", targets: Mapping[int, Target], build_rows: RowBuilder) -> "DataFrame":
     """Write the rows of the targets, given by their position, when the result is collected.
 
     One row per file, columns as WRITTEN.
@@ -162,7 +162,7 @@ def write_files(rows: "DataFrame", targets: Mapping[int, Target], make_rows: Row
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         freeze_gc()
         writers = [FileWriter(target, place) for place, target in targets.items()]
-        for tables in make_rows(batches):
+        for tables in build_rows(batches):
             for place, writer in zip(targets, writers, strict=True):
                 writer.write(tables[place])
         yield from (writer.finish() for writer in writers)
@@ -178,11 +178,11 @@ def conform(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays([rows[field.name].cast(field.type) for field in schema], schema=schema)
 
 
-def as_map_in_arrow(make_rows: RowBuilder) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def as_map_in_arrow(build_rows: RowBuilder) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Return a function for `mapInArrow` that makes the rows of a single table."""
 
     def rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for (table,) in make_rows(batches):
+        for (table,) in build_rows(batches):
             yield from table.to_batches()
 
     return rows
