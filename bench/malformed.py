@@ -7,8 +7,8 @@ from itertools import chain, cycle, islice
 from pathlib import Path
 from random import Random
 
-from lambda_spark.events.parsing import Reason
 from lambda_spark.kafka.client import ensure_topic, open_producer
+from lambda_spark.schemas import Reason
 from lambda_spark.settings import KafkaSettings
 
 # A value, and the reason for which it is rejected.

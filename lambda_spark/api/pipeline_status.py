@@ -10,9 +10,8 @@ from lambda_spark.api.topic import TopicMonitor
 from lambda_spark.api.view_cache import ViewCache
 from lambda_spark.delta import event_log, tables
 from lambda_spark.delta.tables import EVENTS, RECENT_BRANDS, REJECTED_EVENTS, Table
-from lambda_spark.events.parsing import SENTENCES, Reason
 from lambda_spark.report.summary import rejected_by_reason
-from lambda_spark.schemas import Offsets
+from lambda_spark.schemas import SENTENCES, Offsets, Reason
 from lambda_spark.serving.identity_result import read_identity_result
 from lambda_spark.speed import checkpoints
 

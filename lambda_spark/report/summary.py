@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from lambda_spark.events.parsing import SENTENCES
 from lambda_spark.report.quality import Quality
 from lambda_spark.report.words import amount, number
-from lambda_spark.schemas import Row
+from lambda_spark.schemas import SENTENCES, Row
 
 if TYPE_CHECKING:
     from lambda_spark.delta.event_log import Counts

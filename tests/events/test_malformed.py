@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from bench.malformed import WRONG, malformed_messages
 from lambda_spark import pipelines
 from lambda_spark.delta.tables import EVENTS, RECENT_BRANDS, REJECTED_EVENTS, Table, path_of
-from lambda_spark.events.parsing import Reason
+from lambda_spark.schemas import Reason
 from lambda_spark.serving import verification
 from lambda_spark.settings import KafkaSettings
 

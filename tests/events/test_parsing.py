@@ -17,16 +17,8 @@ from pyspark.sql import SparkSession
 from lambda_spark import engine
 from lambda_spark.events import parsing
 from lambda_spark.events.event_files import plan_ranges, read_records
-from lambda_spark.events.parsing import (
-    PARSE_LINES,
-    PARSE_MESSAGES,
-    SENTENCES,
-    Reason,
-    divide_messages,
-    parse_messages,
-    parse_range,
-)
-from lambda_spark.schemas import EVENT_COLUMNS, EVENTS, PARSED, REJECTED_EVENTS
+from lambda_spark.events.parsing import PARSE_LINES, PARSE_MESSAGES, divide_messages, parse_messages, parse_range
+from lambda_spark.schemas import EVENT_COLUMNS, EVENTS, PARSED, REJECTED_EVENTS, SENTENCES, Reason
 
 UTC = timezone.utc
 DUCKDB = engine.connect()

@@ -17,9 +17,9 @@ from lambda_spark import pipelines
 from lambda_spark.delta import commits
 from lambda_spark.delta.event_log import Counts
 from lambda_spark.delta.tables import EVENTS, REJECTED_EVENTS
-from lambda_spark.events.parsing import Reason
 from lambda_spark.kafka.client import message_count
 from lambda_spark.replay.replay import replay
+from lambda_spark.schemas import Reason
 from lambda_spark.settings import Settings
 
 COORDINATES = ("source_topic", "source_partition", "source_offset", "source_file", "source_line")
