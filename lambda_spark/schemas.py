@@ -82,9 +82,6 @@ USER_BRANDS = _BRANDS
 # One row per (batch_id, user_id): the user's list after the micro-batch, and the next offset of each partition.
 RECENT_BRANDS = f"{_BRANDS}, batch_id bigint, source_topic string, source_offsets map<int, bigint>"
 
-# The columns of an event that counts are computed from.
-COUNTED_COLUMNS = ("event_time", "event_type", "product_id", "category_code", "brand", "price", "user_id", "event_date")
-
 # One row per (window_from, window_to, user_id, rank).
 RECOMMENDATIONS = """
     window_from timestamp, window_to timestamp, user_id bigint, rank int, product_id bigint, brand string,

@@ -25,7 +25,7 @@ from lambda_spark.delta.coverage import (
 from lambda_spark.delta.file_tasks import EventSlice, slices_before
 from lambda_spark.delta.tables import RECENT_BRANDS, USER_BRANDS
 from lambda_spark.errors import NotComputedError
-from lambda_spark.serving.snapshot import Snapshot, newest_seen_at
+from lambda_spark.serving.snapshot import Snapshot
 from lambda_spark.settings import BrandSettings
 
 
@@ -59,8 +59,7 @@ def is_present(root: str, snapshot: Snapshot, as_of: datetime) -> bool:
     newest = event_log.event_days(root, snapshot.counts.version)[-1].last_at if snapshot.counts.files else None
     if newest is None or newest >= as_of:
         return False
-    seen = newest_seen_at(root, snapshot.realtime)
-    return seen is None or seen < as_of
+    return snapshot.seen_at is None or snapshot.seen_at < as_of
 
 
 def views_cover(root: str, brands: BrandSettings, snapshot: Snapshot) -> bool:

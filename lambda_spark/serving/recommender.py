@@ -144,12 +144,11 @@ def present_brands(spark: SparkSession, settings: Settings, query: Query) -> Dat
     return _brands(spark, settings, query, open_snapshot(settings.data_root))
 
 
-def row_builder(trending: pa.Table, excluded: pa.Table, rule: RecommendationRule) -> RowBuilder:
-    """Return what recommends the trends of one window to users, rows of (user_id, brands).
+def row_builder(candidates: pa.Table, excluded: pa.Table, rule: RecommendationRule) -> RowBuilder:
+    """Return what recommends the candidates of one window to users, rows of (user_id, brands).
 
     `excluded` has one row per (user_id, product_id). One row per (user_id, rank), columns as schemas.RECOMMENDATIONS.
     """
-    candidates = candidates_of(trending, rule)
 
     def build(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[pa.Table]]:
         for batch in batches:
@@ -163,9 +162,9 @@ def _plan(settings: Settings, query: Query, counts: CountedEvents, brands: DataF
         brands = brands.where(f"user_id IN ({', '.join(map(str, query.users))})")
         _check_users(counts, brands, query.users)
     rule = RecommendationRule(**settings.recommendations.model_dump())
-    products = candidates_of(trending, rule)["product_id"]
-    excluded = read_excluded(counts.files, query.seen_range(), products, rule.leave_out)
-    return Plan(brands.select("user_id", "brands"), row_builder(trending, excluded, rule))
+    candidates = candidates_of(trending, rule)
+    excluded = read_excluded(counts.files, query.seen_range(), candidates["product_id"], rule.leave_out)
+    return Plan(brands.select("user_id", "brands"), row_builder(candidates, excluded, rule))
 
 
 def _brands(spark: SparkSession, settings: Settings, query: Query, snapshot: Snapshot) -> DataFrame:

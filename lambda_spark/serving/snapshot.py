@@ -40,13 +40,15 @@ class RealtimeView(NamedTuple):
 class Snapshot(NamedTuple):
     """What an answer is computed from; `stored` are the offsets below which `events` holds the topic's messages.
 
-    `brands_version` is the version of `user_brands`; None if there is no such table.
+    `brands_version` is the version of `user_brands`, `seen_at` the newest time in the lists of `recent_brands`; each is
+    None if there is none.
     """
 
     counts: CountedEvents
     realtime: RealtimeView | None
     stored: Offsets
     brands_version: int | None
+    seen_at: datetime | None
 
     @property
     def reached(self) -> Offsets:
@@ -73,7 +75,7 @@ def open_snapshot(root: str) -> Snapshot:
     realtime = open_realtime_view(root)
     brands_version, counts = tables.find_version(root, USER_BRANDS), open_counts(root)
     stored = topic_offsets(root, counts.version, realtime.topic) if realtime else {}
-    return Snapshot(counts, realtime, stored, brands_version)
+    return Snapshot(counts, realtime, stored, brands_version, _newest_seen_at(root, realtime) if realtime else None)
 
 
 def open_realtime_view(root: str) -> RealtimeView | None:
@@ -88,19 +90,10 @@ def open_realtime_view(root: str) -> RealtimeView | None:
     return RealtimeView(version, topic, start_offsets(lineage, topic) or {}, offsets_of(lineage, topic))
 
 
-def newest_seen_at(root: str, realtime: RealtimeView | None) -> datetime | None:
-    """Return the newest time in the lists of `recent_brands`; None if there is none."""
-    if realtime is None:
-        return None
-    brands = tables.open_dataset(root, RECENT_BRANDS, realtime.version).to_table(["brands"])["brands"]
-    newest: datetime | None = pc.max(pc.struct_field(pc.list_flatten(brands), "last_seen_at")).as_py()
-    return newest
-
-
 def boundary_of(root: str, snapshot: Snapshot) -> Boundary:
     """Return how far a snapshot reaches."""
     batch_upto = event_days(root, snapshot.counts.version)[-1].last_at if snapshot.counts.files else None
-    seen = [moment for moment in (batch_upto, newest_seen_at(root, snapshot.realtime)) if moment]
+    seen = [moment for moment in (batch_upto, snapshot.seen_at) if moment]
     return Boundary(batch_upto, max(seen, default=None))
 
 
@@ -121,3 +114,9 @@ def slices_of(root: str, lineage: Mapping[str, Any]) -> list[EventSlice]:
     if not all(file.path in kept or is_file(file.path) for each in slices for file in each.files):
         raise NotComputedError(_REMOVED)
     return slices
+
+
+def _newest_seen_at(root: str, realtime: RealtimeView) -> datetime | None:
+    brands = tables.open_dataset(root, RECENT_BRANDS, realtime.version).to_table(["brands"])["brands"]
+    newest: datetime | None = pc.max(pc.struct_field(pc.list_flatten(brands), "last_seen_at")).as_py()
+    return newest
